@@ -1,0 +1,1 @@
+"""Figures and sheets for people to look at."""
