@@ -1,0 +1,327 @@
+"""The `img2img` command: transform a picture, or a folder of them, under a prompt.
+
+  img2img --image in.png --prompt "a green apple, 3d style" --strength 0.6 --output out.png
+  img2img --image in.png --prompt "a green apple" --strength 0.2,0.5,0.8 --seed 0,1 --output folder
+  img2img --image folder --output other_folder        (prompts from folder/metadata.jsonl)
+  img2img --from_png out.png                          (the same picture again; other flags override)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from img2img_jax import images, metadata, sweep
+from img2img_jax.inputs import MANIFEST, Input, find_inputs
+from img2img_jax.outputs import Sheet, plan_outputs
+
+# Nothing heavy is imported above: --help and mistyped flags answer at once. JAX comes with the pipeline.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """The flags, with what `--from_png` recorded where a flag was not given."""
+
+    image: str | None
+    prompt: str | None
+    strength: tuple[float, ...]
+    seed: tuple[int, ...]
+    negative_prompt: str | None
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str | None
+    strength_mode: str
+    noise_at_one: str
+    resize: str
+    height: int | None
+    width: int | None
+    background: str
+    model: str | None
+    revision: str | None
+    variant: str | None
+    dtype: str
+
+
+_FLAG_OF = {"num_inference_steps": "steps"}  # options whose flag has another name
+
+
+def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = None) -> int:
+    """Runs the command.
+
+    Args:
+      argv: program name and arguments; None for the process's own.
+      load_pipeline: makes the pipeline from keyword arguments `model`, `dtype`, `revision`, `variant`; None for
+        `Img2ImgPipeline.from_pretrained`. Tests put a small pipeline in here.
+
+    Returns:
+      The exit code: 0; 1 if something failed, be it one picture of many; 2 for unusable flags; 130 if interrupted.
+    """
+    values = define_flags()
+    try:
+        rest = values(list(sys.argv if argv is None else argv))[1:]
+        if rest:
+            raise flags.Error(f"unexpected argument {rest[0]!r}; every value needs its flag, lists have no spaces")
+    except flags.Error as error:
+        return _fail(error, 2)
+    if values.help:
+        print(__doc__ + values.module_help("img2img"))
+        return 0
+    try:
+        return _run(values, load_pipeline or _from_pretrained)
+    except flags.Error as error:
+        return _fail(error, 2)
+    except (ValueError, OSError) as error:
+        if values.traceback:
+            traceback.print_exc()
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail("interrupted; the pictures finished so far are kept", 130)
+
+
+def define_flags() -> flags.FlagValues:
+    """The command's flags, apart from absl's global ones, so that importing this module claims no names."""
+    values = flags.FlagValues()
+    common = {"flag_values": values, "module_name": "img2img"}
+
+    def text(name, default, help):
+        flags.DEFINE_string(name, default, help, **common)
+
+    text("image", None, f"The picture to start from, or a folder of pictures (prompts in its {MANIFEST}).")
+    text("prompt", None, "What the picture is to become.")
+    text("negative_prompt", None, "What it is not to become.")
+    text("strength", "0.8", "How far to go, 0 (the input) to 1 (nothing of it left); several: 0.2,0.5,0.8.")
+    text("seed", "0", "Random seed, 0 to 4294967295; several: 0,1,2.")
+    text("output", None, "PNG file, or folder for several pictures. Default: output.png, or output/.")
+    text("from_png", None, "Repeat this picture, made by img2img; other flags override its parameters.")
+    text("model", None, "Folder in the diffusers layout, or Hugging Face hub id. Default: the embedded model.")
+    text("revision", None, "Branch, tag or commit on the hub.")
+    text("variant", None, 'Variant of the weight files, such as "fp16".')
+    text("scheduler", None, 'Sampler: "ddim", "euler_a", "dpmpp_2m_karras", ... Default: the checkpoint\'s own.')
+    text("background", "white", 'Colour behind transparency and for padding: a name or "#rrggbb".')
+    flags.DEFINE_integer("steps", 50, "Inference steps.", **common)
+    flags.DEFINE_float("guidance_scale", 7.5, "Classifier-free guidance; 1 switches it off.", **common)
+    flags.DEFINE_integer("height", None, "Pixels. Default: the picture's own, rounded down.", **common)
+    flags.DEFINE_integer("width", None, "Pixels. Default: the picture's own, rounded down.", **common)
+    flags.DEFINE_integer("batch_size", 8, "Most pictures in one batch.", **common)
+    modes = ["truncate", "exact", "continuous"]
+    flags.DEFINE_enum("strength_mode", "truncate", modes, "How strength sets start and steps.", **common)
+    flags.DEFINE_enum("noise_at_one", "pure", ["pure", "leak"], "Start at strength 1.", **common)
+    flags.DEFINE_enum("resize", "crop", list(images.RESIZE_POLICIES), "How to bring to size.", **common)
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the networks.", **common)
+    flags.DEFINE_boolean("traceback", False, "Show where in the code an error arose.", **common)
+    flags.DEFINE_boolean("help", False, "Show this help.", short_name="h", **common)
+    return values
+
+
+def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
+    recorded = metadata.read_parameters(values.from_png) if values.from_png else None
+    options = _merge(values, recorded)
+    inputs = _inputs(options, recorded, values.from_png)
+    outputs = plan_outputs(_output(values, inputs, options), inputs, options.strength, options.seed)
+    if values.batch_size < 1:
+        raise flags.IllegalFlagValueError(f"--batch_size {values.batch_size} is below 1; use 1 or more")
+    images.background_color(options.background)
+    if len(inputs) == 1:
+        images.load_image(inputs[0].path)  # fail before the slow part, not after it
+
+    pipe = load_pipeline(**{name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")})
+    provenance = _provenance(pipe, options)
+    samples, failures = _load_samples(inputs, options, pipe)
+    if recorded:
+        _compare(recorded, provenance, samples, values)
+    batches = sweep.make_batches(samples, values.batch_size)
+    if recorded and len(samples) == 1 and not values["batch_size"].present:
+        batches = [sweep.Batch(samples=samples, size=recorded.batch_size, first=recorded.batch_index)]
+    settings = sweep.Settings(
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(sweep.Settings)}
+    )
+    sheet = Sheet([item.path for item in inputs], options.strength, _title(options))
+    outputs.folder.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=len(samples), unit="picture", desc="img2img") as bar:
+        for result in sweep.run(pipe, batches, settings, provenance):
+            path = outputs.path(result.sample.image, result.sample.strength, result.sample.seed)
+            metadata.write_png(path, result.picture, result.parameters)
+            sheet.add(result)
+            bar.update()
+            bar.write(str(path), file=sys.stdout)
+            if recorded:
+                _report_repeat(recorded, result, values.from_png)
+    if outputs.sheet and samples:
+        print(*sheet.write(outputs.sheet), sep="\n")
+    return 1 if failures else 0
+
+
+def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Options:
+    options = {}
+    for field in dataclasses.fields(Options):
+        flag = values[_FLAG_OF.get(field.name, field.name)]
+        value = flag.value
+        if recorded and not flag.present:
+            value = getattr(recorded, field.name)
+            if field.name in ("strength", "seed"):
+                value = (value,)
+        elif field.name in ("strength", "seed"):
+            value = _numbers(flag.name, value, float if field.name == "strength" else int)
+        options[field.name] = value
+    if values["model"].present:  # another model's revision would be nonsense
+        options.update(revision=values.revision, variant=values.variant)
+    for name in ("model", "scheduler"):
+        options[name] = options[name] or None  # --scheduler= asks for the default again
+    return Options(**options)
+
+
+def _numbers(name: str, text: str, kind: type) -> tuple:
+    try:
+        return tuple(dict.fromkeys(kind(part) for part in text.split(",")))  # in order, each once
+    except ValueError:
+        example = "0.6, or 0.2,0.5,0.8" if kind is float else "0, or 0,1,2"
+        raise flags.IllegalFlagValueError(f"--{name} {text!r} is no list of numbers; write {example}") from None
+
+
+def _inputs(options: Options, recorded: metadata.Parameters | None, png: str | None) -> list[Input]:
+    if not options.image:
+        raise flags.IllegalFlagValueError("--image is missing: name a picture or a folder, or use --from_png")
+    if recorded and options.image == recorded.image and not Path(options.image).exists():
+        raise images.ImageError(
+            f"{options.image}: the picture {png} was made from is no longer there; give its new place with --image"
+        )
+    inputs = find_inputs(options.image, options.prompt)
+    if all(item.prompt is None for item in inputs):
+        raise flags.IllegalFlagValueError(f"--prompt is missing: say what to make (folders: or in a {MANIFEST})")
+    return inputs
+
+
+def _output(values: flags.FlagValues, inputs: Sequence[Input], options: Options) -> Path:
+    several = len(inputs) * len(options.strength) * len(options.seed) > 1
+    source = Path(values.from_png) if values.from_png else None
+    if not values.output:
+        if source and not several:
+            return source.with_name(f"{source.stem}_repeat.png")
+        return Path("output" if several else "output.png")
+    output = Path(values.output)
+    if source and output.exists() and output.resolve() == source.resolve():
+        raise ValueError(f"--output {output} would overwrite --from_png; choose another name")
+    return output
+
+
+def _load_samples(inputs: Sequence[Input], options: Options, pipe) -> tuple[list[sweep.Sample], int]:
+    """The samples of all usable pictures, and the number of the others, each reported on standard error."""
+    samples, failures = [], 0
+    for item in inputs:
+        try:
+            if item.prompt is None:
+                raise images.ImageError(f"{item.path}: no prompt in {MANIFEST}; add one there, or give --prompt")
+            pixels = images.prepare(
+                item.path,
+                height=options.height,
+                width=options.width,
+                resize=options.resize,
+                multiple=pipe.vae_scale_factor,
+                background=options.background,
+            )
+        except images.ImageError as error:
+            if len(inputs) == 1:
+                raise
+            failures += 1
+            _fail(error, 1)
+            continue
+        _warn_if_large(item.path, pixels, pipe.native_size)
+        digest = metadata.file_sha256(item.path)
+        samples += [
+            sweep.Sample(
+                image=item.path, image_sha256=digest, pixels=pixels, prompt=item.prompt, strength=strength, seed=seed
+            )
+            for strength in options.strength
+            for seed in options.seed
+        ]
+    return samples, failures
+
+
+def _warn_if_large(path: Path, pixels: np.ndarray, native_size: int) -> None:
+    height, width = pixels.shape[:2]
+    if height * width > 4 * native_size**2:
+        side = "--height" if height < width else "--width"
+        _warn(
+            f"{path} is worked on at {width}x{height}, the model was trained at {native_size}x{native_size}:"
+            f" slow, and seldom good; {side} {native_size} brings it near"
+        )
+
+
+def _provenance(pipe, options: Options) -> dict:
+    import jax
+
+    folder = Path(pipe.folder).resolve()
+    # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
+    commit = folder.name if folder.parent.name == "snapshots" else options.revision
+    return {
+        "resize": options.resize,
+        "background": options.background,
+        "model": os.path.abspath(options.model) if options.model and os.path.exists(options.model) else options.model,
+        "revision": commit,
+        "variant": options.variant,
+        "dtype": options.dtype,
+        "weights_sha256": metadata.folder_sha256(folder),
+        "versions": metadata.package_versions() | {"platform": jax.devices()[0].device_kind},
+    }
+
+
+def _compare(recorded: metadata.Parameters, provenance: dict, samples, values: flags.FlagValues) -> None:
+    """Warns of everything that may keep a repeated picture from being the same, unless it was asked for."""
+    for sample in samples[:1]:
+        if sample.image_sha256 != recorded.image_sha256:
+            _warn(f"{sample.image} is not, or no longer, the picture {values.from_png} was made from (sha256)")
+    if provenance["weights_sha256"] != recorded.weights_sha256 and not values["model"].present:
+        _warn(f"the weights of {recorded.model or 'the embedded model'} changed since {values.from_png} was made")
+    now = provenance["versions"]
+    changed = [f"{k} {v} -> {now.get(k, 'none')}" for k, v in recorded.versions.items() if now.get(k) != v]
+    if changed:
+        _warn(f"other software than for {values.from_png} ({', '.join(changed)}): pixels may differ slightly")
+
+
+def _report_repeat(recorded: metadata.Parameters, result: sweep.Result, png: str) -> None:
+    """Says whether a repeated picture is the same; silent where other parameters were asked for."""
+    place_and_time = {"image": "", "versions": {}}
+    before, after = (dataclasses.replace(p, **place_and_time) for p in (recorded, result.parameters))
+    if before != after:
+        return
+    old, new = (np.asarray(images.load_image(picture), np.int16) for picture in (png, result.picture))
+    if old.shape != new.shape:
+        _warn(f"{png} has another size now than when it was made")
+    elif (old != new).any():
+        differing = (old != new).any(-1)
+        _warn(f"{differing.sum()} of {differing.size} pixels differ from {png}, by up to {abs(old - new).max()} of 255")
+    else:
+        tqdm.write(f"img2img: the same pixels as in {png}", file=sys.stderr)
+
+
+def _title(options: Options) -> str:
+    steps = f"{options.num_inference_steps} steps, guidance {options.guidance_scale:g}, {options.strength_mode}"
+    return f"img2img: {options.model or 'embedded model'}, {options.scheduler or 'own scheduler'}, {steps}"
+
+
+def _from_pretrained(*, model, dtype, **hub):
+    from img2img_jax import Img2ImgPipeline
+
+    given = {name: value for name, value in hub.items() if value is not None}
+    return Img2ImgPipeline.from_pretrained(*([model] if model else []), dtype=dtype, **given)
+
+
+def _fail(error, code: int) -> int:
+    tqdm.write(f"img2img: error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _warn(message: str) -> None:
+    tqdm.write(f"img2img: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""A sweep: many (picture, strength, seed) samples through one pipeline, in batches of one shape.
+
+Strengths, seeds and prompts are data to the compiled program, the batch's shape is not. So the samples are
+grouped by picture size and every batch of a size is filled up to the same length: one compilation per size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from img2img_jax.metadata import Parameters
+
+
+class Pipeline(Protocol):
+    """What a sweep and the command ask of a pipeline; `Img2ImgPipeline` is one.
+
+    Attributes:
+      folder: where the checkpoint's files lie on this machine (for a hub id, the downloaded snapshot).
+      vae_scale_factor: pixels per latent, along one side.
+      native_size: side in pixels of the pictures the model was trained on.
+    """
+
+    folder: Path
+    vae_scale_factor: int
+    native_size: int
+
+    def __call__(self, prompt: list[str], image: np.ndarray, **settings: Any) -> Any:
+        """Returns an object with `images` (PIL) and `strength` (`ResolvedStart`), one of each per sample."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One picture to make: `pixels` [H, W, 3] uint8 is the input at its final size."""
+
+    image: Path
+    image_sha256: str
+    pixels: np.ndarray
+    prompt: str
+    strength: float
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all samples of a sweep share; named as the arguments of the pipeline, with its defaults."""
+
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    negative_prompt: str | None = None
+    scheduler: str | None = None
+    strength_mode: str = "truncate"
+    noise_at_one: str = "pure"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples at places `first`, `first + 1`, ... of a batch of `size`; copies of them fill the other places."""
+
+    samples: Sequence[Sample]
+    size: int
+    first: int = 0
+
+    def rows(self) -> list[Sample]:
+        last = len(self.samples) - 1
+        return [self.samples[min(max(place - self.first, 0), last)] for place in range(self.size)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """A picture made, with all it takes to make it again."""
+
+    sample: Sample
+    picture: Image.Image
+    parameters: Parameters
+
+
+def make_batches(samples: Iterable[Sample], max_size: int) -> list[Batch]:
+    """Groups samples by picture size into batches of at most `max_size`, of one length per picture size.
+
+    Weak strengths come first, beside their like: the loop of a batch runs until its longest sample is done.
+
+    Raises:
+      ValueError: `max_size` is below 1.
+    """
+    if max_size < 1:
+        raise ValueError(f"batch size {max_size} is below 1; use 1 or more")
+    ordered = sorted(samples, key=lambda sample: (sample.pixels.shape, sample.strength))
+    batches = []
+    for _, group in itertools.groupby(ordered, key=lambda sample: sample.pixels.shape):
+        group = list(group)
+        # As few batches as possible, evenly filled: 9 samples at most 8 at a time are 5 and 4, not 8 and 1.
+        size = math.ceil(len(group) / math.ceil(len(group) / max_size))
+        batches += [Batch(samples=group[i : i + size], size=size) for i in range(0, len(group), size)]
+    return batches
+
+
+def run(
+    pipe: Pipeline,
+    batches: Iterable[Batch],
+    settings: Settings,
+    provenance: Mapping[str, Any],
+) -> Iterator[Result]:
+    """Makes the pictures batch by batch and hands out each as soon as its batch is done.
+
+    Args:
+      pipe: the pipeline, called once per batch.
+      batches: from `make_batches`, or one placed by hand to repeat a picture in its old place.
+      settings: shared by all.
+      provenance: the fields of `Parameters` that say with which checkpoint, software and resize policy the
+        pictures are made: resize, background, model, revision, variant, dtype, weights_sha256, versions.
+
+    Raises:
+      ValueError: whatever the pipeline objects to.
+    """
+    for batch in batches:
+        rows = batch.rows()
+        out = pipe(
+            [row.prompt for row in rows],
+            np.stack([row.pixels for row in rows]),
+            strength=[row.strength for row in rows],
+            seed=[row.seed for row in rows],
+            output_type="pil",
+            **dataclasses.asdict(settings),
+        )
+        for place, sample in enumerate(batch.samples, start=batch.first):
+            parameters = Parameters(
+                image=str(sample.image.resolve()),
+                image_sha256=sample.image_sha256,
+                height=sample.pixels.shape[0],
+                width=sample.pixels.shape[1],
+                prompt=sample.prompt,
+                strength=sample.strength,
+                seed=sample.seed,
+                batch_size=batch.size,
+                batch_index=place,
+                start=dataclasses.asdict(out.strength[place]),
+                **dataclasses.asdict(settings),
+                **provenance,
+            )
+            yield Result(sample=sample, picture=out.images[place], parameters=parameters)
