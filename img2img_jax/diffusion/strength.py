@@ -1,0 +1,254 @@
+"""What strength means. Nothing else in the package interprets it: the sampler takes a start.
+
+strength 0    the output is the input; no network runs
+strength 1    the start is pure noise (``noise_at_one="pure"``), or as diffusers does it, noise added to the image
+              at the first timestep, where SD's schedule still lets it through (``"leak"``)
+between       N = num_inference_steps, s = strength:
+    truncate      the N-step grid of the scheduler, entered late: min(int(N s), N) steps, as in diffusers
+    exact         an int(N / s)-step grid, its last N steps
+    continuous    from exactly the time s T, the grid re-spaced to N steps (SDEdit's t_0, Meng et al. 2108.01073)
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+from .solvers import Row, Solver
+
+MODES = ("truncate", "exact", "continuous")
+NOISE_AT_ONE = ("pure", "leak")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ResolvedStart:
+    """Where one sample really started; plain numbers, meant to be recorded.
+
+    Attributes:
+        strength: as asked for, in [0, 1].
+        mode: "truncate", "exact" or "continuous".
+        noise_at_one: "pure" or "leak".
+        num_inference_steps: as asked for.
+        timestep: the training step of the start, in [0, T]; fractional in continuous mode and for some grids.
+        alpha, sigma: the level of that step, alpha^2 + sigma^2 = 1.
+        log_snr: log(alpha^2 / sigma^2); inf at strength 0.
+        pure: the start is noise alone: the weight of the image is 0, although the level's alpha may not be.
+        grid_steps: the length of the grid that was entered.
+        start_index: the step of the grid at which it was entered.
+        steps: solver steps run.
+        network_evaluations: calls of the network (a guided call counts once).
+        noise_draws: draws of fresh noise the solver makes on the way.
+    """
+
+    strength: float
+    mode: str
+    noise_at_one: str
+    num_inference_steps: int
+    timestep: float
+    alpha: float
+    sigma: float
+    log_snr: float
+    pure: bool
+    grid_steps: int
+    start_index: int
+    steps: int
+    network_evaluations: int
+    noise_draws: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A resolved start with the rows that lead from it to the end.
+
+    Attributes:
+        start: where it starts.
+        image_weight, noise_weight: x_start = image_weight x_0 + noise_weight noise.
+        rows: the network evaluations, in order.
+    """
+
+    start: ResolvedStart
+    image_weight: float
+    noise_weight: float
+    rows: list[Row]
+
+
+def steps_run(num_inference_steps: int, strength: float) -> int:
+    """Steps of the truncate mode: Stable Diffusion, SDXL and LCM pipelines of diffusers.
+
+    In floating point as it stands, so that 50 steps at 0.58 run 28.
+    """
+    return min(int(num_inference_steps * strength), num_inference_steps)
+
+
+def flow_steps_run(num_inference_steps: int, strength: float) -> int:
+    """Steps of the truncate mode in the flow-matching pipelines of diffusers (SD3, Flux): rounds up, not
+    down."""
+    return num_inference_steps - int(max(num_inference_steps - num_inference_steps * strength, 0))
+
+
+def per_sample(strength, batch_size: int | None = None) -> np.ndarray:
+    """Checks a strength and gives every sample its own.
+
+    Args:
+        strength: a number or [B] numbers in [0, 1].
+        batch_size: B, when it is known.
+
+    Returns:
+        [B] float64.
+
+    Raises:
+        ValueError: for a value outside [0, 1] or NaN (with its index), or another length than ``batch_size``.
+    """
+    values = np.asarray(strength, np.float64)
+    if values.ndim > 1:
+        raise ValueError(f"strength has shape {values.shape}; give one number or one per sample")
+    if values.ndim == 1 and (len(values) == 0 or batch_size not in (None, len(values))):
+        raise ValueError(f"strength has {len(values)} values for {batch_size or 'no'} samples; give one, or one each")
+    values = np.broadcast_to(values, values.shape or (batch_size or 1,))
+    for index, value in enumerate(values):
+        if not 0 <= value <= 1:
+            raise ValueError(f"strength {value} at index {index} is not in the range [0, 1]")
+    return values
+
+
+def resolve(
+    strength, num_inference_steps: int, solver: Solver, mode: str = "truncate", noise_at_one: str = "pure"
+) -> list[ResolvedStart]:
+    """Where every sample starts; arguments and errors as in ``runs``."""
+    return [run.start for run in runs(strength, num_inference_steps, solver, mode, noise_at_one)]
+
+
+def runs(
+    strength, num_inference_steps: int, solver: Solver, mode: str = "truncate", noise_at_one: str = "pure"
+) -> Sequence[Run]:
+    """Resolves every sample's strength to a start and the rows that follow from it.
+
+    Args:
+        strength: a number or [B] numbers in [0, 1].
+        num_inference_steps: N, at least 1.
+        solver: the sampler whose grid is entered.
+        mode: one of ``MODES``.
+        noise_at_one: one of ``NOISE_AT_ONE``.
+
+    Returns:
+        One run per sample.
+
+    Raises:
+        ValueError: for a strength outside [0, 1] or NaN; for one so small that no step would run (truncate)
+            or that the grid would be longer than the scheduler allows (exact); for N, a mode or a
+            ``noise_at_one`` out of range.
+    """
+    strengths = per_sample(strength)
+    _check_options(num_inference_steps, solver, mode, noise_at_one)
+    made = {}
+    for index, value in enumerate(strengths.tolist()):
+        if value not in made:
+            made[value] = _run(value, index, num_inference_steps, solver, mode, noise_at_one)
+    return [made[value] for value in strengths.tolist()]
+
+
+def _run(strength: float, index: int, steps: int, solver: Solver, mode: str, noise_at_one: str) -> Run:
+    asked = {"strength": strength, "mode": mode, "noise_at_one": noise_at_one, "num_inference_steps": steps}
+    if strength == 0:
+        return _identity(asked)
+    if mode == "continuous":
+        first, entry, timestep = 0, 0, strength * solver.schedule.num_train_timesteps
+        grid = solver.continuous_grid(timestep, steps)
+    else:
+        enter = _enter_truncated if mode == "truncate" else _enter_exact
+        length, first = enter(strength, index, steps, solver)
+        grid, entry = solver.grid(length), solver.entry(first)
+        timestep = float(grid.timestep[entry])
+        _check_timestep(timestep, length, solver)
+    rows = solver.rows(grid, first)
+    alpha, sigma = float(grid.alpha[entry]), float(grid.sigma[entry])
+    pure = strength == 1 and noise_at_one == "pure"
+    start = ResolvedStart(
+        **asked,
+        timestep=timestep,
+        alpha=alpha,
+        sigma=sigma,
+        log_snr=2 * (math.log(alpha) - math.log(sigma)) if alpha else -math.inf,
+        pure=pure,
+        grid_steps=len(grid),
+        start_index=first,
+        steps=len(grid) - first,
+        network_evaluations=len(rows),
+        noise_draws=sum(row.draws_noise for row in rows),
+    )
+    weights = (0.0, solver.noise_scale(grid)) if pure else (alpha, sigma)
+    return Run(start=start, image_weight=weights[0], noise_weight=weights[1], rows=rows)
+
+
+def _identity(asked: dict) -> Run:
+    start = ResolvedStart(
+        **asked,
+        timestep=0.0,
+        alpha=1.0,
+        sigma=0.0,
+        log_snr=math.inf,
+        pure=False,
+        grid_steps=0,
+        start_index=0,
+        steps=0,
+        network_evaluations=0,
+        noise_draws=0,
+    )
+    return Run(start=start, image_weight=1.0, noise_weight=0.0, rows=[])
+
+
+def _enter_truncated(strength: float, index: int, steps: int, solver: Solver) -> tuple[int, int]:
+    run = steps_run(steps, strength)
+    if run == 0:
+        raise ValueError(
+            f"strength {strength} at index {index} runs int({steps} * {strength}) = 0 of {steps} steps; in the range "
+            f"(0, 1] use num_inference_steps >= {_steps_for(strength)} or strength >= {math.ceil(1e4 / steps) / 1e4}, "
+            'or strength_mode="continuous", which runs all its steps at any strength'
+        )
+    return steps, steps - run
+
+
+def _steps_for(strength: float) -> int:
+    steps = math.ceil(1 / strength)
+    return steps if steps_run(steps, strength) else steps + 1
+
+
+def _enter_exact(strength: float, index: int, steps: int, solver: Solver) -> tuple[int, int]:
+    length = int(min(steps / strength, solver.max_steps + 1))
+    if length > solver.max_steps:
+        raise ValueError(
+            f"strength {strength} at index {index} needs a grid of {steps / strength:.6g} steps, more than the "
+            f"{solver.max_steps} of this scheduler; in the range (0, 1] the smallest strength for {steps} steps lies "
+            f"just above {steps / (solver.max_steps + 1):.6g}; use that, fewer steps, or "
+            'strength_mode="continuous"'
+        )
+    return length, length - steps
+
+
+def _check_options(steps: int, solver: Solver, mode: str, noise_at_one: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f"strength_mode={mode!r} is not known; choose one of {', '.join(MODES)}")
+    if noise_at_one not in NOISE_AT_ONE:
+        raise ValueError(f"noise_at_one={noise_at_one!r} is not known; choose one of {', '.join(NOISE_AT_ONE)}")
+    try:
+        whole = operator.index(steps) >= 1
+    except TypeError:
+        whole = False
+    if not whole:
+        raise ValueError(f"num_inference_steps={steps!r} must be a whole number, 1 or more")
+    if mode != "continuous" and steps > solver.max_steps:
+        raise ValueError(
+            f"num_inference_steps={steps} is more than the {solver.max_steps} steps this scheduler has; use fewer, or "
+            'strength_mode="continuous"'
+        )
+
+
+def _check_timestep(timestep: float, length: int, solver: Solver) -> None:
+    last = solver.schedule.num_train_timesteps - 1
+    if timestep > last:
+        raise ValueError(
+            f"the {length}-step grid starts at training step {timestep:g}, but the last one is {last}; use fewer "
+            "inference steps"
+        )

@@ -1,0 +1,3 @@
+"""Test doubles that ship with the package."""
+
+from .analytic import AnalyticDenoiser as AnalyticDenoiser
