@@ -33,7 +33,7 @@ class Outputs:
     names: dict[Path, str]
 
     def path(self, image: Path, strength: float, seed: int) -> Path:
-        return self.file or self.folder / f"{self.names[image]}_strength{strength!r}_seed{seed}.png"
+        return self.file or self.folder / f"{self.names[image]}_strength{number(strength)}_seed{seed}.png"
 
 
 def plan_outputs(output: Path, inputs: Sequence[Input], strengths: Sequence[float], seeds: Sequence[int]) -> Outputs:
@@ -66,6 +66,11 @@ def plan_outputs(output: Path, inputs: Sequence[Input], strengths: Sequence[floa
         if outputs.file is None and outputs.folder.resolve() == item.path.parent.resolve() and len(inputs) > 1:
             raise ValueError(f"--output {output} is the folder of the inputs; choose another, so as not to mix them")
     return outputs
+
+
+def number(value: float) -> str:
+    """The shortest text that reads back as the same number: 1 for 1.0, but 0.10000001 in full."""
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -106,7 +111,7 @@ class Sheet:
         return contact_sheet(
             [[self.rows[key].get(column) for column in columns] for key in keys],
             row_labels=[f"{_shorten(self.rows[key]['prompt'])}\n{key[0].name}\nseed {key[1]}" for key in keys],
-            column_labels=["input", *(f"strength {strength!r}" for strength in self.strengths)],
+            column_labels=["input", *(f"strength {number(strength)}" for strength in self.strengths)],
             title=self.title,
         )
 

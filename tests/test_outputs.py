@@ -37,7 +37,7 @@ def test_names_are_distinct():
     plan = plan_outputs(Path("o"), inputs, strengths, seeds)
     names = {plan.path(i.path, s, seed) for i in inputs for s in strengths for seed in seeds}
     assert len(names) == len(inputs) * len(strengths) * len(seeds)
-    assert plan.path(Path("b.png"), 1.0, 0).name == "b_strength1.0_seed0.png"
+    assert plan.path(Path("b.png"), 1.0, 0).name == "b_strength1_seed0.png"
 
 
 def test_inputs_are_safe(tmp_path, monkeypatch):
