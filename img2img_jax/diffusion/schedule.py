@@ -15,9 +15,14 @@ import numpy as np
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
-# The smallest alpha^2 that interpolation works with. A zero-terminal-SNR table ends in alpha = 0, whose
-# log-SNR is -inf.
+# What interpolation, and conversions that divide by alpha, take for an alpha^2 of exactly 0 (log-SNR -inf), which is how
+# a zero-terminal-SNR table ends.
 ALPHAS_CUMPROD_FLOOR = 2.0**-24
+
+
+def floored(alphas_cumprod: np.ndarray) -> np.ndarray:
+    """``alphas_cumprod`` with 2^-24 in place of 0."""
+    return np.where(alphas_cumprod == 0, ALPHAS_CUMPROD_FLOOR, alphas_cumprod)
 
 
 def linear_betas(start: float, end: float, steps: int) -> np.ndarray:
@@ -127,7 +132,7 @@ class NoiseSchedule:
         return inside + np.maximum(t - (len(table) - 1), 0) * (table[-1] - table[-2])
 
     def _log_table(self) -> np.ndarray:
-        a = np.maximum(self.alphas_cumprod, ALPHAS_CUMPROD_FLOOR)
+        a = floored(self.alphas_cumprod)
         return 0.5 * (np.log1p(-a) - np.log(a))
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import prediction, time_grid
-from ..schedule import ALPHAS_CUMPROD_FLOOR, NoiseSchedule
+from ..schedule import NoiseSchedule, floored
 
 # The unit vectors of the space a row is linear in. Solvers add and scale them as their papers add and scale
 # tensors.
@@ -167,7 +167,7 @@ class TimestepSolver(Solver):
         alphas_cumprod = np.where(index >= 0, self.schedule.alphas_cumprod[np.maximum(index, 0)], self.final)
         if self.config["prediction_type"] == "epsilon":
             # x_0 = (x - sigma eps) / alpha: the one conversion that an alpha of exactly 0 breaks.
-            alphas_cumprod = np.maximum(alphas_cumprod, ALPHAS_CUMPROD_FLOOR)
+            alphas_cumprod = floored(alphas_cumprod)
         return np.sqrt(alphas_cumprod), np.sqrt(1 - alphas_cumprod)
 
     @property
