@@ -82,6 +82,10 @@ def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = 
         if values.traceback:
             traceback.print_exc()
         return _fail(error, 1)
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
+            raise
+        return _fail("out of memory; a smaller --batch_size, --height or --width takes less", 1)
     except KeyboardInterrupt:
         return _fail("interrupted; the pictures finished so far are kept", 130)
 

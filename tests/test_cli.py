@@ -346,6 +346,21 @@ def test_finished_pictures_survive_an_interruption(run, pipe, picture, monkeypat
     assert "interrupted" in _error(capsys)
 
 
+def test_out_of_memory_names_the_remedy_and_bugs_are_not_hidden(run, pipe, picture, monkeypatch, capsys):
+    def raises(message):
+        def call(self, *arguments, **settings):
+            raise RuntimeError(message)
+
+        monkeypatch.setattr(FakePipeline, "__call__", call)
+
+    raises("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.")
+    assert run("--image", picture, "--prompt", "a", "--output", "o.png") == 1
+    assert "smaller --batch_size" in _error(capsys)
+    raises("a bug")
+    with pytest.raises(RuntimeError, match="a bug"):
+        run("--image", picture, "--prompt", "a", "--output", "o.png")
+
+
 def test_large_pictures_are_warned_about(run, tmp_path, capsys):
     _picture(tmp_path / "big.png", (64, 40))
     assert run("--image", "big.png", "--prompt", "a", "--output", "o.png") == 0
@@ -374,3 +389,27 @@ def test_the_output_can_be_a_copy_of_the_file_elsewhere(run, picture, tmp_path):
     shutil.move("1.png", "elsewhere/renamed.png")
     assert run("--from_png", "elsewhere/renamed.png") == 0
     assert np.array_equal(_pixels("elsewhere/renamed.png"), _pixels("elsewhere/renamed_repeat.png"))
+
+
+PACKAGE = Path(cli.__file__).parent
+
+
+@pytest.mark.skipif(
+    not (PACKAGE / "pipeline.py").exists() or not (PACKAGE / "assets" / "model" / "model_index.json").exists(),
+    reason="needs the embedded model",
+)
+def test_embedded_model_sweeps_and_repeats(tmp_path, monkeypatch):
+    """The real thing: a picture of a sweep, its repetition, and the same request made alone."""
+    monkeypatch.chdir(tmp_path)
+    drawing = PACKAGE / "assets" / "demo" / "drawing.png"
+    common = ["--image", str(drawing), "--prompt", "red apple, 3d style", "--steps", "4", "--seed", "5"]
+    assert cli.main(["img2img", *common, "--strength", "0,0.5,1", "--output", "sweep"]) == 0
+    assert np.array_equal(_pixels("sweep/drawing_strength0_seed5.png"), _pixels(drawing))
+    made = "sweep/drawing_strength0.5_seed5.png"
+    assert read_parameters(made).start["steps"] == 2
+    assert cli.main(["img2img", "--from_png", made, "--output", "again.png"]) == 0
+    assert np.array_equal(_pixels(made), _pixels("again.png"))
+    assert cli.main(["img2img", *common, "--strength", "0.5", "--output", "alone.png"]) == 0
+    difference = np.abs(_pixels(made).astype(int) - _pixels("alone.png"))
+    assert difference.mean() < 0.1  # the same noise; another batch size may round a pixel otherwise
+    assert not np.array_equal(_pixels(made), _pixels("sweep/drawing_strength1_seed5.png"))
