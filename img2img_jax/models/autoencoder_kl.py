@@ -163,6 +163,8 @@ class AutoencoderKL(nnx.Module):
     ``encode`` and ``decode`` speak raw latents; ``scale`` and ``unscale`` go to and from the diffusion model's space.
     """
 
+    config_class: ClassVar[type[ModelConfig]] = AutoencoderKLConfig
+
     def __init__(
         self,
         config: AutoencoderKLConfig,

@@ -118,6 +118,8 @@ def _decoder(config: AutoencoderTinyConfig, kw: dict) -> _Stack:
 class AutoencoderTiny(nnx.Module):
     """Deterministic drop-in for ``AutoencoderKL``: the same four methods, a posterior without variance."""
 
+    config_class: ClassVar[type[ModelConfig]] = AutoencoderTinyConfig
+
     def __init__(
         self,
         config: AutoencoderTinyConfig,

@@ -25,7 +25,8 @@ _BOOKKEEPING = frozenset(
     initializer_range initializer_factor pad_token_id bos_token_id logit_scale_init_value text_config_dict
     vision_config_dict gradient_checkpointing use_cache num_beams max_length min_length top_k top_p temperature
     typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size num_return_sequences
-    num_beam_groups diversity_penalty tie_word_embeddings attn_implementation tie_encoder_decoder""".split()
+    num_beam_groups diversity_penalty tie_word_embeddings attn_implementation tie_encoder_decoder
+    pruned_heads""".split()
 )
 
 
@@ -165,6 +166,8 @@ class TextOutput(NamedTuple):
 class CLIPTextModel(nnx.Module):
     """Causal transformer over tokens; padding is attended to, as Stable Diffusion does."""
 
+    config_class: ClassVar[type[ModelConfig]] = CLIPTextConfig
+
     def __init__(
         self,
         config: CLIPTextConfig,
@@ -212,6 +215,8 @@ class CLIPVisionEmbeddings(nnx.Module):
 class CLIPVisionModel(nnx.Module):
     """ViT; the pooled output is the class token's, normalised."""
 
+    config_class: ClassVar[type[ModelConfig]] = CLIPVisionConfig
+
     def __init__(
         self,
         config: CLIPVisionConfig,
@@ -240,6 +245,8 @@ class CLIPVisionModel(nnx.Module):
 
 class CLIPModel(nnx.Module):
     """Both towers and their projections into one space, where cosines compare pictures and prompts."""
+
+    config_class: ClassVar[type[ModelConfig]] = CLIPConfig
 
     def __init__(
         self,

@@ -226,6 +226,8 @@ class UNet2DConditionModel(nnx.Module):
       rngs: initial parameters (loading replaces them without ever drawing them).
     """
 
+    config_class: ClassVar[type[ModelConfig]] = UNet2DConditionConfig
+
     def __init__(
         self,
         config: UNet2DConditionConfig,

@@ -1,0 +1,75 @@
+"""What each model class's files look like, where the rule "path mirrors key" is not the whole truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from img2img_jax.checkpoints.errors import CheckpointError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeyTable:
+    """The file side of one model class.
+
+    Attributes:
+      stem: of the weight files' names.
+      config: entries of ``config.json`` by which PyTorch's loaders recognise the class.
+      prefix: that keys may or may not carry in a file; written when saving.
+      renames: (regular expression, replacement) pairs from keys of older releases to today's.
+      ignored: regular expression for buffers that are no parameters.
+    """
+
+    stem: str
+    config: Mapping[str, Any]
+    prefix: str = ""
+    renames: tuple[tuple[str, str], ...] = ()
+    ignored: str | None = None
+
+    def canonical(self, key: str) -> str | None:
+        """Today's key without prefix, or ``None`` for a buffer to ignore."""
+        if self.ignored is not None and re.search(self.ignored, key):
+            return None
+        key = key.removeprefix(self.prefix)
+        for pattern, replacement in self.renames:
+            key = re.sub(pattern, replacement, key)
+        return key
+
+
+def _diffusers(class_name: str, **kw: Any) -> KeyTable:
+    return KeyTable(stem="diffusion_pytorch_model", config={"_class_name": class_name}, **kw)
+
+
+def _transformers(class_name: str, model_type: str, **kw: Any) -> KeyTable:
+    config = {"architectures": [class_name], "model_type": model_type}
+    # Releases before 4.31 stored the row numbers of the position embedding.
+    return KeyTable(stem="model", config=config, ignored=r"(^|\.)embeddings\.position_ids$", **kw)
+
+
+_OLD_VAE_ATTENTION = tuple(
+    (rf"(\.mid_block\.attentions\.\d+)\.{old}\.(weight|bias)$", rf"\1.{new}.\2")
+    for old, new in {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}.items()
+)
+"""Until diffusers 0.12 the VAE's attention had names of its own; SD 1.x checkpoints still have them."""
+
+KEY_TABLES: Mapping[str, KeyTable] = {
+    "AutoencoderKL": _diffusers("AutoencoderKL", renames=_OLD_VAE_ATTENTION),
+    "AutoencoderTiny": _diffusers("AutoencoderTiny"),
+    "UNet2DConditionModel": _diffusers("UNet2DConditionModel"),
+    # transformers 5 dropped the prefix and reads both; transformers 4 reads only keys with it.
+    "CLIPTextModel": _transformers("CLIPTextModel", "clip_text_model", prefix="text_model."),
+    "CLIPModel": _transformers("CLIPModel", "clip"),
+}
+
+
+def key_table(class_name: str) -> KeyTable:
+    """The table of a model class.
+
+    Raises:
+      CheckpointError: no such class.
+    """
+    if class_name not in KEY_TABLES:
+        raise CheckpointError(f"no key table for {class_name}; known: {sorted(KEY_TABLES)}")
+    return KEY_TABLES[class_name]
