@@ -15,8 +15,8 @@ import numpy as np
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
-# What interpolation, and conversions that divide by alpha, take for an alpha^2 of exactly 0 (log-SNR -inf), which is how
-# a zero-terminal-SNR table ends.
+# What interpolation, and conversions that divide by alpha, take for an alpha^2 of exactly 0 (log-SNR -inf), which is
+# how a zero-terminal-SNR table ends.
 ALPHAS_CUMPROD_FLOOR = 2.0**-24
 
 

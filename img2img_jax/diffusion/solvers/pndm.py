@@ -36,6 +36,9 @@ class PNDM(TimestepSolver):
     then starts one step noisier than it should, and from its third evaluation on each step is taken as if
     from the level below the one the state is at. That is reproduced here. The continuous mode, which starts
     at the first step of its grid, is free of it.
+
+    Second order for epsilon, as the paper's pseudo-numerical methods are; first order for v_prediction, which
+    diffusers combines as v and turns into eps only afterwards.
     """
 
     defaults = {
