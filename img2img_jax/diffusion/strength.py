@@ -218,11 +218,12 @@ def _steps_for(strength: float) -> int:
 def _enter_exact(strength: float, index: int, steps: int, solver: Solver) -> tuple[int, int]:
     length = int(min(steps / strength, solver.max_steps + 1))
     if length > solver.max_steps:
+        # N / s must stay below max_steps + 1: the next larger number of six decimals is the first that surely does.
+        smallest = math.floor(1e6 * steps / (solver.max_steps + 1) + 1) / 1e6
         raise ValueError(
             f"strength {strength} at index {index} needs a grid of {steps / strength:.6g} steps, more than the "
-            f"{solver.max_steps} of this scheduler; in the range (0, 1] the smallest strength for {steps} steps lies "
-            f"just above {steps / (solver.max_steps + 1):.6g}; use that, fewer steps, or "
-            'strength_mode="continuous"'
+            f"{solver.max_steps} of this scheduler; in the range (0, 1] the smallest strength for {steps} steps is "
+            f'{smallest}; use that, fewer steps, or strength_mode="continuous"'
         )
     return length, length - steps
 
