@@ -1,0 +1,1 @@
+"""Data: the emoji set, its captions, augmentations and tokenizer."""
