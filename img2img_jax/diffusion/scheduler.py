@@ -9,6 +9,7 @@ from . import prediction
 from . import strength as strengths
 from .schedule import NoiseSchedule
 from .solvers import CHECKPOINT_SCHEDULERS, SCHEDULERS, Solver
+from .solvers.ddpm import FIXED_VARIANCES
 from .strength import ResolvedStart
 from .table import SamplingTable, tabulate
 
@@ -35,8 +36,8 @@ _SUPPORTED = {
 
 # The same options mean different things to different solvers.
 _SUPPORTED_BY = {
-    "DDPM": {"variance_type": ("fixed_small", "fixed_small_log", "fixed_large")},
-    "DPMSolverPP2M": {"variance_type": (None,), "solver_order": (1, 2), "solver_type": ("midpoint", "heun")},
+    "DDPM": {"variance_type": FIXED_VARIANCES},
+    "DPMSolverPP2M": {"variance_type": FIXED_VARIANCES, "solver_order": (1, 2), "solver_type": ("midpoint", "heun")},
     "UniPC": {"solver_order": (1, 2, 3), "solver_type": ("bh1", "bh2")},
 }
 

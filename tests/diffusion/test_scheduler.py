@@ -76,7 +76,7 @@ def test_rescaling_is_ignored_where_diffusers_has_no_such_option(name):
         ({"lambda_min_clipped": -5.1}, "dpmpp_2m"),
         ({"predict_x0": False}, "unipc"),
         ({"variance_type": "learned_range"}, "ddpm"),
-        ({"variance_type": "learned"}, "dpmpp_2m"),
+        ({"variance_type": "learned"}, "dpmpp_2m_sde"),
         ({"prediction_type": "flow_prediction"}, "dpmpp_2m"),
         ({"timestep_spacing": "even"}, "ddim"),
         ({"final_sigmas_type": "one"}, "euler"),

@@ -188,6 +188,7 @@ def test_schedules(monkeypatch, name, options):
     [
         ("ddpm", {"variance_type": "fixed_large"}),
         ("ddpm", {"variance_type": "fixed_small_log"}),
+        ("ddpm", {"variance_type": None}),
         ("euler", {"final_sigmas_type": "sigma_min"}),
         ("dpmpp_2m", {"final_sigmas_type": "sigma_min"}),
         ("dpmpp_2m_karras", {"final_sigmas_type": "sigma_min"}),
@@ -237,12 +238,43 @@ def test_noise_schedule_tables():
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-9, err_msg=str(option))
 
 
-def test_own_scheduler_is_adjusted_as_the_pipeline_adjusts_it(monkeypatch):
-    """StableDiffusionImg2ImgPipeline sets steps_offset to 1 and clip_sample to False on what it is given."""
-    written = {"_class_name": "DDIMScheduler", **{key: SD[key] for key in SD if key.startswith("beta")}}
-    solver = Scheduler.from_config(written).solver
-    assert (solver.config["steps_offset"], solver.config["clip_sample"]) == (1, False)
-    assert solver.config["set_alpha_to_one"] is True
+WRITTEN = {
+    "sd15": {"_class_name": "PNDMScheduler", **SD, "skip_prk_steps": True},
+    "bare": {"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085},
+    **{
+        cls.__name__: {"_class_name": cls.__name__, **cls().config}
+        for cls in dict.fromkeys(cls for cls, _ in REFERENCES.values())
+    },
+    "v_zero_snr": {
+        "_class_name": "DDIMScheduler",
+        **SD,
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "trailing",
+    },
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
+def test_configurations_are_read_as_the_pipeline_reads_them(written):
+    """Through StableDiffusionImg2ImgPipeline's own constructor, then exchanged as its users exchange schedulers."""
+    written = {key: value for key, value in written.items() if key != "_use_default_values"}  # files have none
+    own_class = getattr(diffusers, written["_class_name"])
+    parts = dict.fromkeys(("vae", "text_encoder", "tokenizer", "unet", "safety_checker", "feature_extractor"))
+    pipe = diffusers.StableDiffusionImg2ImgPipeline(
+        **parts, scheduler=own_class.from_config(written), requires_safety_checker=False
+    )
+    if written.get("skip_prk_steps", True):
+        same_options(Scheduler.from_config(written), pipe.scheduler)
+    for name, (cls, extra) in REFERENCES.items():
+        if cls is not own_class:
+            same_options(Scheduler.from_config(written, name), cls.from_config(pipe.scheduler.config, **extra))
+
+
+def same_options(ours, theirs):
+    for key, value in ours.solver.config.items():
+        want = theirs.config[key]
+        assert value == want or (not value and not want), (ours.name, key, value, want)
 
 
 def test_guidance_rescale():

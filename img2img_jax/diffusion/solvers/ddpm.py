@@ -5,12 +5,8 @@ import numpy as np
 from .base import NOISE, Grid, Row, TimestepSolver, X
 from .ddim import DDIM
 
-# The standard deviation of the step, from (posterior variance, beta) of equation 7 and section 3.2.
-_STANDARD_DEVIATIONS = {
-    "fixed_small": lambda posterior, beta: np.sqrt(posterior),
-    "fixed_small_log": lambda posterior, beta: np.sqrt(posterior),
-    "fixed_large": lambda posterior, beta: np.sqrt(beta),
-}
+# Variances that are no business of the network. None is what the file of a DPM-Solver says; DDPM then takes the first.
+FIXED_VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", None)
 
 
 class DDPM(TimestepSolver):
@@ -35,7 +31,7 @@ class DDPM(TimestepSolver):
         alpha, sigma, alpha_next, sigma_next = grid.levels(i)
         x0, clip = self.m0(alpha, sigma)
         beta = 1 - (alpha / alpha_next) ** 2
-        posterior = (sigma_next / sigma) ** 2 * beta
-        std = _STANDARD_DEVIATIONS[self.config["variance_type"]](posterior, beta) if grid.timestep[i] > 0 else 0.0
+        variance = beta if self.config["variance_type"] == "fixed_large" else (sigma_next / sigma) ** 2 * beta
+        std = np.sqrt(variance) if grid.timestep[i] > 0 else 0.0
         mean = alpha_next * beta / sigma**2 * x0 + alpha / alpha_next * (sigma_next / sigma) ** 2 * X
         return Row(timestep=grid.timestep[i], convert=self.x0(alpha, sigma), clip=clip, x=mean + std * NOISE)
