@@ -15,7 +15,14 @@ from jax.sharding import Sharding
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.json_file import read_json, write_json
 from img2img_jax.checkpoints.key_table import key_table
-from img2img_jax.checkpoints.parameters import ParameterPath, from_torch, key_of, match, to_torch
+from img2img_jax.checkpoints.parameters import (
+    ParameterPath,
+    from_torch,
+    key_of,
+    match,
+    to_torch,
+    torch_shape,
+)
 from img2img_jax.checkpoints.safetensors_file import PendingTensor, StoredTensor
 from img2img_jax.checkpoints.weight_files import WeightNames, open_weights, save_weights
 from img2img_jax.types import DType
@@ -100,12 +107,21 @@ def _abstract(model_class: type[Model], config_file: Path, dtype: np.dtype) -> M
         raise CheckpointError(f"{config_file} describes a {named}, not a {model_class.__name__}")
     try:
         config = model_class.config_class.from_dict(values)
-        return nnx.eval_shape(
-            lambda: model_class(config, dtype=dtype, param_dtype=dtype, rngs=nnx.Rngs(0))
-        )
+        rngs = nnx.Rngs(params=0)
+        rngs.params = _SameKey(0, tag="params")
+        return nnx.eval_shape(lambda: model_class(config, dtype=dtype, param_dtype=dtype, rngs=rngs))
     except Exception as error:  # a value of the wrong type or size fails wherever it is used first
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
         raise CheckpointError(f"{config_file} describes no model that can be built: {kind}{error}") from error
+
+
+class _SameKey(nnx.RngStream):
+    """Hands out one key again and again: nothing is drawn with it, and a stream that counts would be traced along,
+    which takes five times as long for a full-size UNet.
+    """
+
+    def __call__(self) -> jax.Array:
+        return self.key[...]
 
 
 def _split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, nnx.Param]]]:
@@ -136,7 +152,7 @@ def _pending(key: str, path: ParameterPath, values: jax.Array, dtype: DType | No
     def fetch() -> np.ndarray:
         return _cast(key, to_torch(path, np.asarray(values)), target, "the model")
 
-    return PendingTensor(dtype=target, shape=to_torch(path, values).shape, values=fetch)
+    return PendingTensor(dtype=target, shape=torch_shape(path, values.shape), values=fetch)
 
 
 def _cast(key: str, values: np.ndarray, dtype: np.dtype, origin: str) -> np.ndarray:
