@@ -1,11 +1,13 @@
 """What a network predicts, and what that says about image and noise.
 
 With x = alpha x_0 + sigma eps, a network's raw output is one of
+
     epsilon        eps
     v_prediction   v = alpha eps - sigma x_0     (Salimans & Ho 2202.00512)
     sample         x_0
+
 Each determines the other two given x, linearly: x_0 = p x + q output. The pairs (p, q) go into the
-    samplers' tables, so that the sampling loop never asks for the prediction type.
+samplers' tables, so that the sampling loop never asks for the prediction type.
 """
 
 import jax

@@ -41,8 +41,7 @@ _SUPPORTED_BY = {
     "UniPC": {"solver_order": (1, 2, 3), "solver_type": ("bh1", "bh2")},
 }
 
-# A config written for one multistep solver may be read by another; diffusers then falls back to the
-# reader's own type.
+# A file written for one multistep solver may be read by another; diffusers then falls back to the reader's own type.
 _SOLVER_TYPE_FALLBACKS = {
     "DPMSolverPP2M": (("logrho", "bh1", "bh2"), "midpoint"),
     "UniPC": (("midpoint", "heun", "logrho"), "bh2"),
@@ -65,13 +64,12 @@ class Scheduler:
     def from_config(cls, config: Mapping[str, Any], name: str | None = None) -> "Scheduler":
         """Reads a diffusers ``scheduler_config.json``.
 
-        What results is what diffusers' StableDiffusionImg2ImgPipeline would run: with ``name`` None the
-        checkpoint's own scheduler, with a name that scheduler's class configured ``from_config``. That
-        includes three habits: the pipeline sets ``steps_offset`` to 1 and ``clip_sample`` to False; options
-        the file does not mention take the defaults of the
-        class that reads it, so that ``"ddim"`` and ``"ddpm"`` clip predictions to [-1, 1] unless the file
-        says ``"clip_sample": false``; and classes that know no ``rescale_betas_zero_snr`` (pndm, lms, heun)
-        ignore it.
+        What results is what diffusers' StableDiffusionImg2ImgPipeline would run: with ``name`` None the checkpoint's
+        own scheduler, with a name that scheduler's class configured ``from_config``. That includes three habits. The
+        pipeline sets ``steps_offset`` to 1 and ``clip_sample`` to False where the file has them. Options the file does
+        not mention take the defaults of the class that reads it, so that ``"ddim"`` and ``"ddpm"`` clip predictions to
+        [-1, 1] unless the checkpoint is theirs or its file says ``"clip_sample": false``. And classes that know no
+        ``rescale_betas_zero_snr`` (pndm, lms, heun) ignore it.
 
         Args:
             config: the file's contents.

@@ -1,10 +1,9 @@
 """Every sampler is a table.
 
 One network evaluation of any sampler here is linear in what it touches: the state x, one saved tensor, the
-    raw network output, the last four converted outputs m_0 (this evaluation's), m_1, m_2, m_3, and fresh
-    noise. The coefficients depend on the time grid alone. So a solver is a function from a grid to rows of
-    coefficients, computed on the host in float64, and one compiled loop (``img2img_jax.diffusion.sample``)
-    runs the rows of every solver.
+raw network output, the last four converted outputs m_0 (this evaluation's), m_1, m_2, m_3, and fresh noise. The
+coefficients depend on the time grid alone. So a solver is a function from a grid to rows of coefficients, computed
+on the host in float64, and one compiled loop (``img2img_jax.diffusion.sample``) runs the rows of every solver.
 
 States are variance preserving, x = alpha x_0 + sigma eps. Samplers that others write for x / alpha (Euler,
 Heun, LMS) are written here in that form; starts and ends agree.
@@ -20,8 +19,7 @@ import numpy as np
 from .. import prediction, time_grid
 from ..schedule import NoiseSchedule, floored
 
-# The unit vectors of the space a row is linear in. Solvers add and scale them as their papers add and scale
-# tensors.
+# The unit vectors of the space a row is linear in. Solvers add and scale them as their papers add and scale tensors.
 BASIS = ("x", "saved", "output", "m0", "m1", "m2", "m3", "noise")
 X, SAVED, OUTPUT, M0, M1, M2, M3, NOISE = np.eye(len(BASIS))
 M = (M0, M1, M2, M3)

@@ -1,4 +1,4 @@
-"""Heun's second-order method (Karras et al. 2206.00364, algorithm 1 without churn)."""
+"""Heun's second-order method (Karras et al. 2206.00364, algorithm 1)."""
 
 from .base import M0, M1, SAVED, Grid, Row, ScaledSolver, X
 

@@ -1,4 +1,4 @@
-"""Multistep consistency sampling (Luo et al. 2310.04378, algorithm 3)."""
+"""Multistep consistency sampling (Luo et al. 2310.04378)."""
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class LCM(TimestepSolver):
         return Grid.through(timestep, np.append(alpha, 1.0), np.append(sigma, 0.0))
 
     def rows(self, grid: Grid, first: int) -> list[Row]:
-        """x' = alpha' f(x) + sigma' noise with f = c_skip x + c_out x_0 (section 4.1)."""
+        """x' = alpha' f(x) + sigma' noise with f = c_skip x + c_out x_0."""
         rows = []
         for i in range(first, len(grid)):
             x0, clip = self.m0(grid.alpha[i], grid.sigma[i])

@@ -13,10 +13,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(_ORDER)
 class LMS(ScaledSolver):
     """Fourth-order multistep.
 
-    Entered late on its grid it uses, as diffusers does, the coefficients of the step's place on the whole
-    grid from the
-    first step on, although the earlier derivatives do not exist: its first three steps are then
-        inconsistent. The continuous mode, which starts at the first step of its grid, is free of that.
+    Entered late on its grid it uses, as diffusers does, the coefficients of the step's place on the whole grid from
+    the first step on, although the earlier derivatives do not exist. Its first three steps are then inconsistent.
+    The continuous mode, which starts at the first step of its grid, is free of that.
     """
 
     defaults = {

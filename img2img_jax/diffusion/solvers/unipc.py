@@ -62,7 +62,7 @@ class UniPC(WholeTimestepSolver):
         return min(order, known)
 
     def _predict(self, grid: Grid, lambdas: np.ndarray, i: int, order: int, state: np.ndarray) -> np.ndarray:
-        """UniP-p (algorithm 6): from step i to the next level, with m_0 ... m_{p-1}."""
+        """UniP-p: from step i to the next level, with m_0 ... m_{p-1}."""
         alpha_next, sigma_next = grid.alpha_next[i], grid.sigma_next[i]
         if sigma_next == 0:
             return alpha_next * M0  # the limit h -> inf at first order; higher orders have none
@@ -74,7 +74,7 @@ class UniPC(WholeTimestepSolver):
         return sigma_next / grid.sigma[i] * state - alpha_next * (np.expm1(-h) * M0 + b_h * residual)
 
     def _correct(self, grid: Grid, lambdas: np.ndarray, i: int, order: int) -> np.ndarray:
-        """UniC-p (algorithm 5): step i - 1 again, now that m_0 at its end is known beside m_1 ... m_p."""
+        """UniC-p: step i - 1 again, now that m_0 at its end is known beside m_1 ... m_p."""
         h = lambdas[i] - lambdas[i - 1]
         r = (lambdas[i - 1 - np.arange(1, order)] - lambdas[i - 1]) / h
         b_h, matrix, b = self._system(h, np.append(r, 1.0))
@@ -85,7 +85,7 @@ class UniPC(WholeTimestepSolver):
         return state - grid.alpha[i] * (np.expm1(-h) * start + b_h * residual)
 
     def _system(self, h: float, r: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """(B(h), R, b) of R rho = b (equation 10), for data prediction: the paper's h is -h here."""
+        """(B(h), R, b) of R rho = b, for data prediction: the paper's h is -h here."""
         b_h = -h if self.config["solver_type"] == "bh1" else np.expm1(-h)
         phi = np.expm1(-h) / -h - 1
         b = []
