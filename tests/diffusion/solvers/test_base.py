@@ -105,7 +105,7 @@ def test_the_prediction_type_makes_no_difference_to_a_perfect_network(name):
     noise = jax.random.normal(jax.random.key(3), (1, 4, 4, 1))
     ends = []
     for kind, prediction_type in enumerate(TYPES):
-        table, _ = scheduler(name, prediction_type).table(0.7, 10)
+        table, _ = scheduler(name, prediction_type).table(0.7, 10, "continuous")  # the network is told exact times
         ends.append(integrate(table, start(table, 1 - noise, noise), 0.4, 0.5, kind))
     # PLMS combines v as v and eps as eps: the same limit, not the same steps.
     for end in ends[2:] if name == "pndm" else ends[1:]:
