@@ -1,0 +1,41 @@
+# Each target makes its own virtual environment and installs what it needs: Python 3.11 or later and make suffice.
+PYTHON ?= python3
+DEMO_VENV := .venv
+TEST_VENV := .venv-test
+PARITY_VENV := .venv-parity
+
+.PHONY: demo test parity lint clean
+
+demo: $(DEMO_VENV)/installed
+	$(DEMO_VENV)/bin/python scripts/demo.py
+
+test: $(TEST_VENV)/installed
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/python -m pytest --ignore=tests/parity
+
+parity: $(PARITY_VENV)/installed
+	$(PARITY_VENV)/bin/python -m pytest tests/parity
+
+$(DEMO_VENV)/installed: setup.py
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install -q -e .
+	touch $@
+
+$(TEST_VENV)/installed: setup.py
+	$(PYTHON) -m venv $(TEST_VENV)
+	$(TEST_VENV)/bin/python -m pip install -q -e '.[test]'
+	touch $@
+
+# torch is pinned first: the CPU build, and not whatever newer one an index offers.
+$(PARITY_VENV)/installed: setup.py
+	$(PYTHON) -m venv $(PARITY_VENV)
+	$(PARITY_VENV)/bin/python -m pip install -q torch==2.13.0
+	$(PARITY_VENV)/bin/python -m pip install -q -e '.[test,parity]'
+	touch $@
+
+lint: $(TEST_VENV)/installed
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/ruff format --check .
+
+clean:
+	rm -rf $(DEMO_VENV) $(TEST_VENV) $(PARITY_VENV) build dist *.egg-info

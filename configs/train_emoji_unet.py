@@ -1,0 +1,67 @@
+"""The UNet of the emoji model: v-prediction with zero terminal SNR on the VAE's latents.
+
+Needs ``--workdir`` beside finished ``clip`` and ``vae`` runs and their export (see experiments/train_emoji). Command:
+  python experiments/train_emoji/run.py --config=configs/train_emoji_unet.py --workdir=runs/unet --model=runs/model
+``:tiny`` runs the same code in under two minutes.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The configuration; ``arg`` is "" or "tiny"."""
+    tiny = arg == "tiny"
+    steps = 10 if tiny else 40_000
+    return ConfigDict(
+        dict(
+            stage="unet",
+            batch_size=8 if tiny else 32,
+            num_concepts=20 if tiny else 320,
+            variants=1 if tiny else 6,
+            caption_dropout=0.1,
+            scheduler=dict(
+                _class_name="DDIMScheduler",
+                beta_schedule="scaled_linear",
+                beta_start=0.00085,
+                beta_end=0.012,
+                num_train_timesteps=1000,
+                prediction_type="v_prediction",
+                rescale_betas_zero_snr=True,
+                timestep_spacing="trailing",
+                clip_sample=False,
+                set_alpha_to_one=True,
+                steps_offset=1,
+            ),
+            model=dict(
+                sample_size=16,
+                in_channels=8,
+                out_channels=8,
+                down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+                block_out_channels=(32, 64) if tiny else (128, 256),
+                layers_per_block=1 if tiny else 2,
+                attention_head_dim=4,
+                cross_attention_dim=64 if tiny else 192,
+                norm_num_groups=32,
+                use_linear_projection=True,
+            ),
+            optimizer=dict(learning_rate=6e-4, steps=steps, warmup_steps=min(200, steps // 2), weight_decay=0.01),
+            fit=dict(
+                steps=steps,
+                ema_decay=0.999,
+                log_every=5 if tiny else 50,
+                evaluate_every=10 if tiny else 500,
+                checkpoint_every=10 if tiny else 250,
+            ),
+            prompts=(
+                "red apple, flat style",
+                "green apple, 3d style",
+                "blue fish, cartoon style",
+                "cat face, shaded style",
+                "yellow car, flat style",
+                "strawberry, 3d style",
+                "pizza, cartoon style",
+                "tree, line drawing",
+            ),
+        )
+    )

@@ -1,0 +1,45 @@
+"""Training batches of emoji art: functions of the step number, so that a resumed run sees what it would have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from img2img_jax.data.augment import Augmentation
+from img2img_jax.data.captions import caption
+from img2img_jax.data.emoji import STYLES, EmojiSet
+
+Drawn = tuple[np.ndarray, list[str]]
+
+
+def pictures_at(
+    emoji: EmojiSet, *, batch_size: int, num_concepts: int = 0, seed: int = 0, augmentation: Augmentation | None = None
+) -> Callable[[int], Drawn]:
+    """A function from step to ``(uint8 [B,H,W,3], captions)``: random training pictures, augmented, captioned."""
+    chosen = emoji.select(split="train", num_concepts=num_concepts or None)
+    augment = augmentation or Augmentation()
+
+    def draw(step: int) -> Drawn:
+        rng = np.random.default_rng((seed, step))
+        images, captions = [], []
+        for index in rng.choice(chosen, batch_size, replace=batch_size > len(chosen)):
+            record = emoji.records[index]
+            image, colour = augment(np.asarray(emoji.images[index]), record, rng)
+            images.append(image)
+            captions.append(caption(record, rng, colour=colour))
+        return np.stack(images), captions
+
+    return draw
+
+
+def held_out(emoji: EmojiSet, split: str, count: int) -> np.ndarray:
+    """Indices of ``count`` pictures of a held-out split, spread evenly over it; training styles only."""
+    chosen = np.asarray([i for i in emoji.select(split=split) if emoji.records[i].style in STYLES])
+    return chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
+
+
+def halve(images: np.ndarray) -> np.ndarray:
+    """128 px to 64 px by 2x2 means: uint8 [B,H,W,3] to uint8 [B,H/2,W/2,3]."""
+    b, h, w, c = images.shape
+    return np.rint(images.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))).astype(np.uint8)

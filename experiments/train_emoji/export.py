@@ -1,0 +1,115 @@
+"""Exports finished stages to the diffusers folder layout.
+
+  python experiments/train_emoji/export.py --clip=runs/clip --vae=runs/vae --model=runs/model      (before the UNet)
+  python experiments/train_emoji/export.py --unet=runs/unet --model=runs/model                     (after it)
+
+The VAE's latents and the text encoder's states are standardised per channel over the training set, folded into the
+weights. ``--model`` then loads with this package and with PyTorch diffusers.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from batches import pictures_at
+from flax import nnx
+
+from img2img_jax.checkpoints import save_component, write_json
+from img2img_jax.data.emoji import EmojiSet
+from img2img_jax.data.tokenizer import ClipTokenizer
+from img2img_jax.models import (
+    AutoencoderKL,
+    AutoencoderKLConfig,
+    CLIPConfig,
+    CLIPModel,
+    UNet2DConditionConfig,
+    UNet2DConditionModel,
+)
+from img2img_jax.training.fit import restore_ema
+from img2img_jax.training.standardise import standardise_latents, standardise_text_states
+
+_CLIP = flags.DEFINE_string("clip", None, "Work directory of the CLIP stage.")
+_VAE = flags.DEFINE_string("vae", None, "Work directory of the VAE stage.")
+_UNET = flags.DEFINE_string("unet", None, "Work directory of the UNet stage.")
+_MODEL = flags.DEFINE_string("model", None, "Folder of the model to write.", required=True)
+_DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the weights in the files.")
+
+INDEX = {
+    "_class_name": "StableDiffusionImg2ImgPipeline",
+    "_diffusers_version": "0.42.0",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "requires_safety_checker": False,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+
+
+def trained(model_class: type, config_class: type, workdir: str) -> nnx.Module:
+    """The averaged network of a stage's newest checkpoint."""
+    config = json.loads((Path(workdir) / "config.json").read_text())["model"]
+    abstract = nnx.eval_shape(lambda: model_class(config_class.from_dict(config), rngs=nnx.Rngs(0)))
+    graphdef, state = nnx.split(abstract)
+    ema, step = restore_ema(state, workdir)
+    print(f"{model_class.__name__}: step {step} of {workdir}")
+    return nnx.merge(graphdef, jax.tree.map(jnp.asarray, ema))
+
+
+def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
+    """Standardises the latents over 512 augmented training pictures and saves the VAE."""
+    vae = trained(AutoencoderKL, AutoencoderKLConfig, workdir)
+    encode = nnx.jit(lambda vae, images: vae.encode(images)[0])
+    draw = pictures_at(emoji, batch_size=32)
+    batches = (draw(step)[0].astype(np.float32) / 127.5 - 1 for step in range(16))
+    latents = jnp.concatenate([encode(vae, images) for images in batches])
+    standardise_latents(vae, latents.mean((0, 1, 2)), latents.std((0, 1, 2)))
+    save_component(vae, target / "vae", dtype=jnp.dtype(_DTYPE.value))
+
+
+def export_clip(workdir: str, emoji: EmojiSet, target: Path) -> None:
+    """Saves CLIP as it is, for scores, and its text tower with standardised states, for the UNet."""
+    clip = trained(CLIPModel, CLIPConfig, workdir)
+    save_component(clip, target / "clip", dtype=jnp.dtype(_DTYPE.value))
+    tokenizer_folder = Path(__file__).with_name("tokenizer")
+    shutil.copytree(tokenizer_folder, target / "tokenizer", dirs_exist_ok=True)
+    captions = pictures_at(emoji, batch_size=1024)(0)[1]
+    ids = jnp.asarray(ClipTokenizer.load(tokenizer_folder)(captions))
+    encoder = clip.text_model
+    states = nnx.jit(lambda encoder, ids: encoder(ids).last_hidden_state)(encoder, ids)
+    standardise_text_states(encoder, states.mean((0, 1)), states.std((0, 1)))
+    save_component(encoder, target / "text_encoder", dtype=jnp.dtype(_DTYPE.value))
+
+
+def export_unet(workdir: str, target: Path) -> None:
+    """Saves the UNet, the scheduler's configuration and the index that makes the folder a pipeline."""
+    unet = trained(UNet2DConditionModel, UNet2DConditionConfig, workdir)
+    save_component(unet, target / "unet", dtype=jnp.dtype(_DTYPE.value))
+    scheduler = json.loads((Path(workdir) / "config.json").read_text())["scheduler"]
+    (target / "scheduler").mkdir(parents=True, exist_ok=True)
+    write_json(target / "scheduler" / "scheduler_config.json", scheduler)
+    write_json(target / "model_index.json", INDEX)
+
+
+def main(_: list[str]) -> None:
+    target = Path(_MODEL.value)
+    if _VAE.value:
+        export_vae(_VAE.value, EmojiSet.load(_DATA.value), target)
+    if _CLIP.value:
+        export_clip(_CLIP.value, EmojiSet.load(_DATA.value), target)
+    if _UNET.value:
+        export_unet(_UNET.value, target)
+
+
+if __name__ == "__main__":
+    app.run(main)

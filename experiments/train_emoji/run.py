@@ -1,0 +1,33 @@
+"""Trains one stage of the emoji model: ``--config=configs/train_emoji_{clip,vae,unet}.py[:tiny] --workdir=DIR``."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/train_emoji_*.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and previews go; a run there resumes.")
+_DATA = flags.DEFINE_string("data", None, "Folder of the emoji set (scripts/build_emoji.py); default: the user cache.")
+_MODEL = flags.DEFINE_string("model", None, "Folder with vae/ and text_encoder/ (export.py); the UNet stage only.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(_: list[str]) -> None:
+    from img2img_jax.data.emoji import EmojiSet
+    from img2img_jax.data.tokenizer import ClipTokenizer
+
+    logging.set_verbosity(logging.INFO)
+    config, workdir = _CONFIG.value, Path(_WORKDIR.value)
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
+    emoji = EmojiSet.load(_DATA.value)
+    tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
+    extra = {"model": Path(_MODEL.value)} if config.stage == "unet" else {}
+    importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,52 @@
+"""Stage 2: the VAE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from batches import held_out, pictures_at
+from flax import nnx
+from ml_collections import ConfigDict
+from PIL import Image
+
+from img2img_jax.data.emoji import EmojiSet
+from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
+from img2img_jax.training import FitConfig, OptimizerConfig, fit
+from img2img_jax.training.vae_loss import VAELossConfig, loss_fn, psnr
+
+
+def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path) -> None:
+    """Trains, logs the PSNR of held-out pictures and leaves a sheet of originals above reconstructions."""
+    del tokenizer
+    model = AutoencoderKL(AutoencoderKLConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
+    graphdef, params = nnx.split(model)
+    draw = pictures_at(emoji, batch_size=config.batch_size, num_concepts=config.num_concepts)
+    index = held_out(emoji, "unseen_concept", 64)
+
+    @jax.jit
+    def reconstruct(params, images):
+        vae = nnx.merge(graphdef, params)
+        images = images.astype(jnp.float32) / 127.5 - 1
+        decoded = vae.decode(vae.encode(images)[0])
+        return decoded, psnr(decoded, images)
+
+    def evaluate(params, step: int) -> dict[str, float]:
+        images = np.asarray(emoji.images[index])
+        decoded, values = zip(*(reconstruct(params, chunk) for chunk in np.split(images, 8)), strict=True)
+        pictures = np.asarray(jnp.clip(jnp.concatenate(decoded) * 127.5 + 127.5, 0, 255)).astype(np.uint8)
+        rows = [np.concatenate(list(x[i : i + 10]), 1) for i in (0, 20, 40) for x in (images, pictures)]
+        Image.fromarray(np.concatenate(rows)).save(workdir / f"reconstructions_{step:06d}.png")
+        return {"psnr": float(jnp.concatenate(values).mean())}
+
+    fit(
+        loss_fn(graphdef, VAELossConfig(**config.loss)),
+        params,
+        lambda step: {"images": draw(step)[0]},
+        config=FitConfig(**config.fit),
+        optimizer=OptimizerConfig(**config.optimizer),
+        workdir=workdir,
+        evaluate=evaluate,
+    )

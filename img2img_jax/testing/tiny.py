@@ -1,0 +1,93 @@
+"""A whole pipeline with random weights, small enough for tests: milliseconds a step."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from img2img_jax.models import (
+    AutoencoderKL,
+    AutoencoderKLConfig,
+    CLIPTextConfig,
+    CLIPTextModel,
+    UNet2DConditionConfig,
+    UNet2DConditionModel,
+)
+from img2img_jax.pipeline import Img2ImgPipeline
+
+SCHEDULER_CONFIG = {
+    "_class_name": "DDIMScheduler",
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+
+
+def letter_tokenizer(length: int = 16) -> Any:
+    """A CLIP tokenizer without merges: every letter is a token."""
+    from transformers import CLIPTokenizer
+
+    symbols = string.ascii_lowercase + string.digits + string.punctuation
+    tokens = [*symbols, *(s + "</w>" for s in symbols), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: i for i, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=length)
+
+
+def tiny_pipeline(
+    *,
+    seed: int = 0,
+    mesh: jax.sharding.Mesh | None = None,
+    scheduler_config: dict | None = None,
+    time_cond_proj_dim: int | None = None,
+) -> Img2ImgPipeline:
+    """Random weights of Stable Diffusion's structure: 8 px per latent side 4 times smaller, 4 channels."""
+    rngs, tokenizer = nnx.Rngs(seed), letter_tokenizer()
+    text = CLIPTextConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=16,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    vae = AutoencoderKLConfig(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        sample_size=16,
+    )
+    unet = UNet2DConditionConfig(
+        sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        attention_head_dim=2,
+        cross_attention_dim=32,
+        norm_num_groups=4,
+        time_cond_proj_dim=time_cond_proj_dim,
+    )
+    return Img2ImgPipeline(
+        vae=AutoencoderKL(vae, rngs=rngs),
+        unet=UNet2DConditionModel(unet, rngs=rngs),
+        text_encoder=CLIPTextModel(text, rngs=rngs),
+        tokenizer=tokenizer,
+        scheduler_config=scheduler_config or SCHEDULER_CONFIG,
+        mesh=mesh,
+    )
+
+
+def random_images(count: int = 1, size: int = 16, seed: int = 0) -> jax.Array:
+    """Uniform noise pictures in 0..1, float32 [count, size, size, 3]."""
+    return jax.random.uniform(jax.random.key(seed), (count, size, size, 3), jnp.float32)
