@@ -71,6 +71,21 @@ def test_unet_with_guidance_embedding(checkpoint):
     assert (reference - unconditioned).abs().max() > 0.01 * reference.abs().max()
 
 
+def test_norms_of_weak_signals(checkpoint):
+    """Each norm's epsilon, which hides behind signals of unit variance: transformer, residual block, VAE."""
+    unet, vae = checkpoint("unet_sd1"), checkpoint("vae")
+    x, text, time = 1e-3 * normal(9, 2, 4, 6, 16), normal(1, 2, 5, 24), normal(2, 2, 64)
+    ours, reference = load_component(UNet2DConditionModel, unet.folder).down_blocks[0], unet.torch_model.down_blocks[0]
+    with torch.no_grad():
+        states = reference.attentions[0](nchw(x), torch.from_numpy(text)).sample
+        residual = reference.resnets[0](nchw(x), torch.from_numpy(time))
+        z = 1e-3 * normal(9, 2, 4, 6, 24)
+        middle = vae.torch_model.encoder.mid_block(nchw(z))
+    assert_close(compiled(ours.attentions[0])(x, text), states)
+    assert_close(compiled(ours.resnets[0])(x, time), residual)
+    assert_close(compiled(load_component(AutoencoderKL, vae.folder).encoder.mid_block)(z), middle)
+
+
 def test_unet_in_bfloat16(checkpoint):
     made = checkpoint("unet_sd1")
     model = load_component(UNet2DConditionModel, made.folder, dtype="bfloat16")
