@@ -118,13 +118,18 @@ def classify(rgb: np.ndarray) -> np.ndarray:
     # Chocolate and fur in gradients lean towards purple.
     mauve = ((angle < 42) | (angle >= 345)) & (saturation < 0.095) & (lightness < 0.62)
     found = np.where(dark | dull | mauve, _WORDS.index("brown"), found)
-    inky = (lightness < 0.41) & (saturation < 0.095) & (angle >= 260) & (angle < 340)
+    crimson = (angle < 12) & (saturation > 0.15) & (lightness < 0.655)
+    found = np.where(crimson, _WORDS.index("red"), found)
+    # Some styles draw black as a dark violet, and light grey as a pale one.
+    violet = (angle >= 260) & (angle < 340)
+    inky = violet & (lightness < 0.44) & (saturation < 0.1)
+    pale = violet & (lightness > 0.7) & (saturation < 0.075)
     neutral = np.where(
         lightness > _WHITE,
         _WORDS.index("white"),
         np.where((lightness < _BLACK) | inky, _WORDS.index("black"), _WORDS.index("grey")),
     )
-    return np.where((saturation < CHROMATIC) | (lightness < 0.22) | inky, neutral, found)
+    return np.where((saturation < CHROMATIC) | (lightness < 0.22) | inky | pale, neutral, found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,9 @@ def line_drawing(icon: Icon) -> Icon:
     for child in list(root):
         _outline(child, root, _Paint(), width)
     body = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
-    return fitted(Icon(body=body, view_box=icon.view_box))
+    left, top, across, down = icon.view_box
+    padded = (left - width, top - width, across + 2 * width, down + 2 * width)
+    return fitted(Icon(body=body, view_box=padded))
 
 
 def _outline(element, parent, inherited: _Paint, width: float) -> None:

@@ -63,17 +63,16 @@ def _render(icon: Icon, side: int) -> bytes:
 def fitted(icon: Icon) -> Icon:
     """`icon` with a square view box in which the drawing is centred and fills `FILL` of the side.
 
-    What reaches beyond the old view box, such as strokes along its edge, is no longer clipped.
+    What lies outside the old view box stays hidden: some icons have stray shapes there.
     """
     left, top, width, height = icon.view_box
-    side = 1.5 * max(width, height)
-    loose = Icon(
-        body=icon.body,
-        view_box=(left + (width - side) / 2, top + (height - side) / 2, side, side),
-    )
+    side = max(width, height)
+    body = _clipped(icon)
+    square = (left + (width - side) / 2, top + (height - side) / 2, side, side)
+    loose = Icon(body=body, view_box=square)
     visible = rasterise(loose, _PROBE)[..., 3] > 24
     if not visible.any():
-        return Icon(body=icon.body, view_box=(left, top, max(width, height), max(width, height)))
+        return loose
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     unit = side / _PROBE
     x0, x1 = columns[0] * unit, (columns[-1] + 1) * unit
@@ -82,7 +81,14 @@ def fitted(icon: Icon) -> Icon:
     fitted_side = max(longest / FILL, max(width, height) / MAX_ENLARGEMENT)
     centre_x, centre_y = loose.view_box[0] + (x0 + x1) / 2, loose.view_box[1] + (y0 + y1) / 2
     box = (centre_x - fitted_side / 2, centre_y - fitted_side / 2, fitted_side, fitted_side)
-    return Icon(body=icon.body, view_box=box)
+    return Icon(body=body, view_box=box)
+
+
+def _clipped(icon: Icon) -> str:
+    """The body of `icon` cut off at its view box, whatever view box is used later."""
+    left, top, width, height = (f"{value:g}" for value in icon.view_box)
+    place = f'x="{left}" y="{top}" width="{width}" height="{height}"'
+    return f'<svg {place} viewBox="{left} {top} {width} {height}" overflow="hidden">{icon.body}</svg>'
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ def test_every_reference_colour_is_classified_as_itself():
         ((0, 166, 237), "blue"),
         ((0, 210, 106), "green"),
         ((67, 59, 107), "black"),
+        ((214, 200, 232), "grey"),
+        ((226, 30, 88), "red"),
         ((153, 102, 204), "purple"),
         ((20, 20, 60), "black"),
     ],

@@ -30,12 +30,17 @@ def test_rasterise_gives_straight_alpha(supersampling):
     assert _extent(rgba[..., 3]) == (8, 24, 8, 24)
 
 
-@pytest.mark.parametrize(("x", "y", "side"), [(1, 1, 30), (0, 4, 28), (-3, -3, 38)])
+@pytest.mark.parametrize(("x", "y", "side"), [(1, 1, 30), (0, 4, 28), (3, 0, 29)])
 def test_fitted_centres_the_drawing_and_fills_the_canvas(x, y, side):
     top, bottom, left, right = _extent(rasterise(fitted(_square(x, y, side)), 128)[..., 3])
     assert abs((bottom - top) / 128 - FILL) < 0.04
     assert abs((right - left) / 128 - FILL) < 0.04
     assert abs(top + bottom - 128) <= 3 and abs(left + right - 128) <= 3
+
+
+def test_fitted_hides_what_lies_outside_the_old_view_box():
+    stray = Icon(body=_square(1, 1, 30).body + _square(10, -6, 5).body, view_box=(0.0, 0.0, 32.0, 32.0))
+    np.testing.assert_array_equal(rasterise(fitted(stray), 64), rasterise(fitted(_square(1, 1, 30)), 64))
 
 
 def test_fitted_keeps_small_drawings_small():
