@@ -27,6 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
     return ConfigDict(
         dict(
             stage="clip",
+            resolution=64,
             batch_size=32 if tiny else 128,
             num_concepts=50 if tiny else 0,
             smoothing=0.05,

@@ -15,8 +15,9 @@ def get_config(arg: str = "") -> ConfigDict:
     return ConfigDict(
         dict(
             stage="unet",
+            resolution=64,
             batch_size=8 if tiny else 32,
-            num_concepts=20 if tiny else 320,
+            num_concepts=20 if tiny else 120,
             variants=1 if tiny else 6,
             caption_dropout=0.1,
             scheduler=dict(
@@ -34,13 +35,13 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
             model=dict(
                 sample_size=16,
-                in_channels=8,
-                out_channels=8,
-                down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-                up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-                block_out_channels=(32, 64) if tiny else (128, 256),
+                in_channels=6,
+                out_channels=6,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+                block_out_channels=(32, 64, 64) if tiny else (96, 192, 192),
                 layers_per_block=1 if tiny else 2,
-                attention_head_dim=4,
+                attention_head_dim=2 if tiny else (3, 6, 6),
                 cross_attention_dim=64 if tiny else 192,
                 norm_num_groups=32,
                 use_linear_projection=True,

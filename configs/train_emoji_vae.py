@@ -1,4 +1,4 @@
-"""The VAE of the emoji model: 128 px, 8 times smaller, 8 channels.
+"""The VAE of the emoji model: 64 px, 4 times smaller along each side, 6 channels.
 
 Command:
   python experiments/train_emoji/run.py --config=configs/train_emoji_vae.py --workdir=runs/vae
@@ -11,31 +11,32 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
-    channels = (8, 8, 16, 16) if tiny else (24, 48, 96, 128)
-    steps = 10 if tiny else 5000
+    channels = (8, 8, 16) if tiny else (24, 48, 96)
+    steps = 10 if tiny else 1500
     return ConfigDict(
         dict(
             stage="vae",
-            batch_size=4 if tiny else 8,
+            resolution=64,
+            batch_size=4 if tiny else 16,
             num_concepts=50 if tiny else 0,
             loss=dict(gradient=1.0, chroma=1.0, kl=1e-4),
             model=dict(
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
+                down_block_types=("DownEncoderBlock2D",) * 3,
+                up_block_types=("UpDecoderBlock2D",) * 3,
                 block_out_channels=channels,
                 layers_per_block=1,
-                latent_channels=8,
+                latent_channels=6,
                 norm_num_groups=8,
-                sample_size=128,
+                sample_size=64,
                 scaling_factor=1.0,
             ),
             optimizer=dict(learning_rate=1.5e-3, steps=steps, warmup_steps=steps // 20, weight_decay=0.0),
             fit=dict(
                 steps=steps,
                 ema_decay=0.998,
-                log_every=5 if tiny else 50,
-                evaluate_every=10 if tiny else 500,
-                checkpoint_every=10 if tiny else 250,
+                log_every=5 if tiny else 20,
+                evaluate_every=10 if tiny else 200,
+                checkpoint_every=10 if tiny else 100,
             ),
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -39,7 +40,22 @@ def held_out(emoji: EmojiSet, split: str, count: int) -> np.ndarray:
     return chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
 
 
-def halve(images: np.ndarray) -> np.ndarray:
-    """128 px to 64 px by 2x2 means: uint8 [B,H,W,3] to uint8 [B,H/2,W/2,3]."""
-    b, h, w, c = images.shape
-    return np.rint(images.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))).astype(np.uint8)
+def load_emoji(folder: str | None, resolution: int) -> EmojiSet:
+    """The set at ``resolution`` px, averaged down from the size it was rendered at.
+
+    Raises:
+      ValueError: the rendered size is no multiple of ``resolution``.
+    """
+    emoji = EmojiSet.load(folder)
+    n, size = emoji.images.shape[:2]
+    factor, rest = divmod(size, resolution)
+    if rest:
+        raise ValueError(f"resolution={resolution} does not divide the {size} px the emoji set was rendered at")
+    if factor == 1:
+        return emoji
+    small = np.empty((n, resolution, resolution, 3), np.uint8)
+    for first in range(0, n, 512):
+        block = np.asarray(emoji.images[first : first + 512])
+        means = block.reshape(len(block), resolution, factor, resolution, factor, 3).mean((2, 4))
+        small[first : first + 512] = np.rint(means)
+    return dataclasses.replace(emoji, images=small)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from batches import pictures_at
+from batches import load_emoji, pictures_at
 from flax import nnx
 
 from img2img_jax.checkpoints import save_component, write_json
@@ -40,6 +40,8 @@ _UNET = flags.DEFINE_string("unet", None, "Work directory of the UNet stage.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of the model to write.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the weights in the files.")
+
+_RESOLUTION = flags.DEFINE_integer("resolution", 64, "Of the pictures, in pixels.")
 
 INDEX = {
     "_class_name": "StableDiffusionImg2ImgPipeline",
@@ -102,11 +104,11 @@ def export_unet(workdir: str, target: Path) -> None:
 
 
 def main(_: list[str]) -> None:
-    target = Path(_MODEL.value)
+    target, resolution = Path(_MODEL.value), _RESOLUTION.value
     if _VAE.value:
-        export_vae(_VAE.value, EmojiSet.load(_DATA.value), target)
+        export_vae(_VAE.value, load_emoji(_DATA.value, resolution), target)
     if _CLIP.value:
-        export_clip(_CLIP.value, EmojiSet.load(_DATA.value), target)
+        export_clip(_CLIP.value, load_emoji(_DATA.value, resolution), target)
     if _UNET.value:
         export_unet(_UNET.value, target)
 

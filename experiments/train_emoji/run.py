@@ -16,14 +16,15 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(_: list[str]) -> None:
-    from img2img_jax.data.emoji import EmojiSet
+    from batches import load_emoji
+
     from img2img_jax.data.tokenizer import ClipTokenizer
 
     logging.set_verbosity(logging.INFO)
     config, workdir = _CONFIG.value, Path(_WORKDIR.value)
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
-    emoji = EmojiSet.load(_DATA.value)
+    emoji = load_emoji(_DATA.value, config.resolution)
     tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
     extra = {"model": Path(_MODEL.value)} if config.stage == "unet" else {}
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)

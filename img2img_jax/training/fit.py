@@ -150,7 +150,7 @@ def _update_step(loss: Loss, transform: optax.GradientTransformation, config: Fi
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, params)
-        metrics = {"loss": value, "grad_norm": optax.global_norm(grads), **metrics}
+        metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
         return TrainState(step=state.step + 1, params=params, ema=ema, opt_state=opt_state), metrics
 
     return update

@@ -1,0 +1,90 @@
+"""The model card, written from ``evaluation.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from img2img_jax.checkpoints import read_json
+
+TEMPLATE = """# The embedded model
+
+A small text-conditioned latent diffusion model of emoji art, trained from nothing by `experiments/train_emoji`, in the
+diffusers folder layout: this package and PyTorch diffusers' `StableDiffusionImg2ImgPipeline` load the same files.
+It draws 64 px pictures of common things in five styles. It is made for trying the package out and for experiments
+without a download; it is not a general picture model.
+
+Prompts: `<colour> <thing>, <style>`, for example `green apple, 3d style`. Styles: flat style, 3d style, shaded style,
+cartoon style, line drawing. Colours: red, orange, yellow, green, blue, purple, pink, brown, black, white, grey.
+
+## Figures
+
+Measured by `python experiments/train_emoji/evaluate.py` with {steps} steps at guidance scale {guidance_scale},
+`strength_mode="continuous"`. The UNet was trained on {num_concepts} concepts.
+
+| what | figure |
+| --- | --- |
+{rows}
+
+Strength, over 12 pictures redrawn in another style (PSNR to the input, CLIP cosine to the prompt):
+
+| strength | {strengths} |
+| --- |{dashes}
+| PSNR, dB | {psnr} |
+| CLIP cosine | {cosine} |
+
+![strengths](card_strengths.png)
+![colour words](card_colours.png)
+![style words](card_styles.png)
+![seen concepts](card_seen.png)
+![concepts it was never shown](card_unseen.png)
+
+## Limits
+
+The sheets above are not selected: they show failures as they come. Small parts (faces, wheels, letters) are often
+smeared, concepts outside the training set are mostly not recognisable, and what is neither a thing nor a colour nor a
+style word (counts, positions, actions) is not understood.
+
+## Data and licences
+
+Rendered at training time from these packages, none of whose files are in this folder: Fluent Emoji (Microsoft, MIT),
+Noto Emoji (Google, Apache-2.0), Twemoji (Twitter and contributors, CC-BY 4.0), names and keywords from
+unicode-emoji-json and emojilib (MIT). Five in a hundred concepts, and some styles of others, were held out.
+The weights are released under the project's licence; the attributions above go with them.
+"""
+
+ROWS = {
+    ("vae", "psnr_db"): "VAE, held-out concepts: PSNR {:.1f} dB",
+    ("clip", "top1_of_256_unseen_concept"): "CLIP, concepts never seen: right one of 256 captions {:.0%}",
+    ("colours", "obeyed"): "Colour words obeyed (grey disc, strength 0.9, 36 cases) {:.0%}",
+    ("styles", "obeyed"): "Style words obeyed (strength 1, 40 cases) {:.0%}",
+    (
+        "styles",
+        "judge_accuracy_on_real_pictures",
+    ): "the style judge itself, on real pictures it was not fitted on {:.0%}",
+    ("concepts", "seen_top5_of_100"): "Strength 1, seen concepts: name in CLIP's top 5 of 100 {:.0%}",
+    ("concepts", "unseen_top5_of_100"): "Strength 1, unseen concepts: the same {:.0%}",
+}
+
+
+def write_card(model: Path) -> None:
+    """Writes ``README.md`` beside ``evaluation.json``."""
+    result = read_json(model / "evaluation.json")
+    rows = []
+    for (part, name), label in ROWS.items():
+        if name in result[part]:
+            text, figure = label.rsplit(" {", 1)[0], label[label.rindex("{") :].format(result[part][name])
+            unit = " dB" if figure.endswith("dB") else ""
+            rows.append(f"| {text} | {figure.removesuffix(' dB')}{unit} |")
+    curve = result["strengths"]
+    numbers = {k: " | ".join(f"{v:.{d}f}" for v in curve[k]) for k, d in (("psnr_db", 1), ("clip_cosine", 2))}
+    card = TEMPLATE.format(
+        rows="\n".join(rows),
+        steps=result["steps"],
+        guidance_scale=result["guidance_scale"],
+        num_concepts=result["num_concepts"],
+        strengths=" | ".join(f"{s:g}" for s in curve["strength"]),
+        dashes=" --- |" * len(curve["strength"]),
+        psnr=numbers["psnr_db"],
+        cosine=numbers["clip_cosine"],
+    )
+    (model / "README.md").write_text(card, encoding="utf-8")

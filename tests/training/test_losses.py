@@ -1,0 +1,111 @@
+"""The three losses: zero where they must be, lower for better, and telling of what they are for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from img2img_jax.diffusion.schedule import NoiseSchedule
+from img2img_jax.models import CLIPConfig, CLIPModel
+from img2img_jax.testing.tiny import SCHEDULER_CONFIG, random_images, tiny_pipeline
+from img2img_jax.training import clip_loss, vae_loss
+from img2img_jax.training.diffusion_loss import BANDS, NoiseTable, caption_gap, denoising_errors, loss_fn
+
+IMAGES = 2 * random_images(4) - 1
+LOSS = vae_loss.VAELossConfig()
+
+
+def test_reconstruction_is_zero_only_for_the_picture_itself():
+    assert vae_loss.reconstruction_loss(IMAGES, IMAGES, LOSS) == 0
+    assert vae_loss.reconstruction_loss(IMAGES * 0.9, IMAGES, LOSS) > 0
+
+
+def test_gradient_term_sees_blur_and_chroma_term_sees_grey():
+    blurred = (IMAGES + jnp.roll(IMAGES, 1, 1)) / 2
+    shifted = IMAGES + jnp.abs(blurred - IMAGES).mean()  # as far away in L1, edges intact
+    edges = vae_loss.VAELossConfig(gradient=1.0, chroma=0.0)
+    assert vae_loss.reconstruction_loss(blurred, IMAGES, edges) > vae_loss.reconstruction_loss(shifted, IMAGES, edges)
+    grey = jnp.broadcast_to(IMAGES.mean(-1, keepdims=True), IMAGES.shape)
+    with_chroma, without = (vae_loss.VAELossConfig(gradient=0.0, chroma=c) for c in (1.0, 0.0))
+    values = [vae_loss.reconstruction_loss(grey, IMAGES, config) for config in (with_chroma, without)]
+    assert values[0] > values[1]
+
+
+def test_kl_is_that_of_gaussians():
+    mean, logvar = jnp.full((1, 2, 2, 1), 0.7), jnp.full((1, 2, 2, 1), -0.4)
+    z = 0.7 + np.exp(-0.2) * np.random.default_rng(0).normal(size=200_000)
+    log_ratio = -0.5 * ((z - 0.7) ** 2 / np.exp(-0.4) - 0.4) + 0.5 * z**2
+    np.testing.assert_allclose(vae_loss.kl_divergence(mean, logvar), log_ratio.mean(), atol=5e-3)
+
+
+def test_psnr_of_a_known_error():
+    np.testing.assert_allclose(vae_loss.psnr(jnp.zeros((1, 4, 4, 3)), jnp.full((1, 4, 4, 3), 0.2)), 20.0, rtol=1e-5)
+
+
+def tower(**more):
+    return dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, **more)
+
+
+def test_clip_loss_falls_when_pairs_match():
+    config = dict(
+        projection_dim=8,
+        text_config=tower(vocab_size=20, max_position_embeddings=6, eos_token_id=19),
+        vision_config=tower(image_size=16, patch_size=8),
+    )
+    model = CLIPModel(CLIPConfig.from_dict(config), rngs=nnx.Rngs(0))
+    ids = jnp.asarray([[i, i + 4, 19, 19, 19, 19] for i in range(4)])
+    graphdef, params = nnx.split(model)
+    loss = jax.jit(jax.value_and_grad(clip_loss.loss_fn(graphdef), has_aux=True))
+    batch = {"images": np.uint8((np.asarray(IMAGES) + 1) * 127.5), "input_ids": ids}
+    (first, _), _ = loss(params, None, batch, None)
+    for _ in range(60):
+        (value, metrics), grads = loss(params, None, batch, None)
+        params = jax.tree.map(lambda p, g: p - 0.05 * g, params, grads)
+    assert first > np.log(4) * 0.7
+    assert value < 0.5 * first
+    assert metrics["top1"] == 1
+
+
+def test_denoising_loss_of_a_perfect_and_of_a_deaf_network():
+    schedule = NoiseSchedule.from_config(SCHEDULER_CONFIG)
+    table, latents = NoiseTable.of(schedule), jax.random.normal(jax.random.key(0), (4, 8, 8, 4))
+    noise, text = jax.random.normal(jax.random.key(1), latents.shape), jnp.arange(4.0)[:, None, None]
+    times = jnp.asarray([10, 300, 700, 990])
+
+    def knows(x, t, text):
+        return noise
+
+    errors = denoising_errors(knows, table, latents, text, times, noise, "epsilon")
+    np.testing.assert_array_equal(errors, 0)
+    gap = caption_gap(knows, table, latents, text, noise, 500, "epsilon")
+    assert gap == 0, "a network that does not read the caption has no gap"
+
+    def reads(x, t, text):
+        return noise + (text - jnp.arange(4.0)[:, None, None])[..., None]
+
+    assert caption_gap(reads, table, latents, text, noise, 500, "epsilon") > 0.5
+
+
+def test_diffusion_loss_reports_every_band():
+    pipe = tiny_pipeline()
+    (graphdef, params), (text_graphdef, text_params) = nnx.split(pipe.unet), nnx.split(pipe.text_encoder)
+    loss = jax.jit(loss_fn(graphdef, text_graphdef, NoiseSchedule.from_config(SCHEDULER_CONFIG), "epsilon"))
+    batch = {"latents": np.zeros((8, 8, 8, 4), np.float16), "input_ids": np.zeros((8, 16), np.int32)}
+    value, metrics = loss(params, text_params, batch, jax.random.key(0))
+    bands = [float(metrics[f"loss/{i}"]) for i in range(BANDS)]
+    assert np.isfinite(bands).all(), "stratified times reach every quarter with eight samples"
+    np.testing.assert_allclose(np.mean(bands), value, rtol=1e-4)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
+def test_targets_follow_the_prediction_type(prediction_type):
+    schedule = NoiseSchedule.from_config(SCHEDULER_CONFIG)
+    table = NoiseTable.of(schedule)
+    latents, noise = jnp.full((1, 2, 2, 1), 2.0), jnp.full((1, 2, 2, 1), -1.0)
+    alpha, sigma = table.alpha[400], table.sigma[400]
+    wanted = {"epsilon": -1.0, "sample": 2.0, "v_prediction": alpha * -1.0 - sigma * 2.0}[prediction_type]
+    errors = denoising_errors(
+        lambda x, t, text: jnp.full_like(x, wanted), table, latents, None, jnp.asarray([400]), noise, prediction_type
+    )
+    np.testing.assert_allclose(errors, 0, atol=1e-10)
