@@ -11,13 +11,13 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
-    steps = 10 if tiny else 40_000
+    steps = 10 if tiny else 2600
     return ConfigDict(
         dict(
             stage="unet",
             resolution=64,
-            batch_size=8 if tiny else 32,
-            num_concepts=20 if tiny else 120,
+            batch_size=8 if tiny else 16,
+            num_concepts=20 if tiny else 84,
             variants=1 if tiny else 6,
             caption_dropout=0.1,
             scheduler=dict(
@@ -46,23 +46,23 @@ def get_config(arg: str = "") -> ConfigDict:
                 norm_num_groups=32,
                 use_linear_projection=True,
             ),
-            optimizer=dict(learning_rate=6e-4, steps=steps, warmup_steps=min(200, steps // 2), weight_decay=0.01),
+            optimizer=dict(learning_rate=5e-4, steps=steps, warmup_steps=min(200, steps // 2), weight_decay=0.01),
             fit=dict(
                 steps=steps,
                 ema_decay=0.999,
-                log_every=5 if tiny else 50,
-                evaluate_every=10 if tiny else 500,
-                checkpoint_every=10 if tiny else 250,
+                log_every=5 if tiny else 20,
+                evaluate_every=10 if tiny else 300,
+                checkpoint_every=10 if tiny else 100,
             ),
             prompts=(
                 "red apple, flat style",
                 "green apple, 3d style",
                 "blue fish, cartoon style",
                 "cat face, shaded style",
-                "yellow car, flat style",
+                "yellow automobile, flat style",
                 "strawberry, 3d style",
                 "pizza, cartoon style",
-                "tree, line drawing",
+                "umbrella, line drawing",
             ),
         )
     )

@@ -12,12 +12,12 @@ def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
     channels = (8, 8, 16) if tiny else (24, 48, 96)
-    steps = 10 if tiny else 1500
+    steps = 10 if tiny else 3000
     return ConfigDict(
         dict(
             stage="vae",
             resolution=64,
-            batch_size=4 if tiny else 16,
+            batch_size=4 if tiny else 8,
             num_concepts=50 if tiny else 0,
             loss=dict(gradient=1.0, chroma=1.0, kl=1e-4),
             model=dict(

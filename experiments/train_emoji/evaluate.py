@@ -30,12 +30,12 @@ from img2img_jax.training.vae_loss import psnr
 
 _MODEL = flags.DEFINE_string("model", "img2img_jax/assets/model", "Folder of the exported model.")
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
-_CONCEPTS = flags.DEFINE_integer("num_concepts", 120, "Concepts the UNet was trained on.")
+_CONCEPTS = flags.DEFINE_integer("num_concepts", 84, "Concepts the UNet was trained on.")
 _STEPS = flags.DEFINE_integer("steps", 25, "Sampling steps.")
 _SCALE = flags.DEFINE_float("guidance_scale", 4.0, "Guidance scale.")
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
-THINGS = ("apple", "car", "fish", "heart", "flower", "balloon")
+THINGS = ("apple", "automobile", "fish", "tulip", "umbrella", "balloon")
 
 
 def grey_disc(size: int) -> np.ndarray:

@@ -24,6 +24,7 @@ from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.models import AutoencoderKL, CLIPTextModel, UNet2DConditionConfig, UNet2DConditionModel
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
 from img2img_jax.training.diffusion_loss import NoiseTable, caption_gap, loss_fn
+from img2img_jax.training.initial import zero_residuals
 
 
 class LatentCache:
@@ -74,19 +75,12 @@ class LatentCache:
         return self.latents[variants, pictures], [c if k else "" for c, k in zip(captions, kept, strict=True)]
 
 
-def zero_outputs(unet: UNet2DConditionModel) -> None:
-    """Starts every residual branch, and the output, at zero: training then begins from the identity."""
-    for path, module in nnx.iter_graph(unet):
-        if path and path[-1] in ("conv2", "proj_out", "conv_out"):
-            module.kernel[...] = jnp.zeros_like(module.kernel[...])
-
-
 def train(config: ConfigDict, emoji: EmojiSet, tokenizer: ClipTokenizer, workdir: Path, model: Path) -> None:
     """Trains; logs loss by timestep band and the caption gap; leaves preview grids."""
     vae = load_component(AutoencoderKL, model / "vae", dtype=jnp.float32)
     encoder = load_component(CLIPTextModel, model / "text_encoder", dtype=jnp.float32)
     unet = UNet2DConditionModel(UNet2DConditionConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
-    zero_outputs(unet)
+    zero_residuals(unet, also=("conv_out",))
     graphdef, params = nnx.split(unet)
     text_graphdef, text_params = nnx.split(encoder)
     scheduler = Scheduler.from_config(config.scheduler.to_dict())

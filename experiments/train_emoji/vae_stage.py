@@ -15,6 +15,7 @@ from PIL import Image
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
+from img2img_jax.training.initial import zero_residuals
 from img2img_jax.training.vae_loss import VAELossConfig, loss_fn, psnr
 
 
@@ -22,6 +23,7 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path)
     """Trains, logs the PSNR of held-out pictures and leaves a sheet of originals above reconstructions."""
     del tokenizer
     model = AutoencoderKL(AutoencoderKLConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
+    zero_residuals(model)
     graphdef, params = nnx.split(model)
     draw = pictures_at(emoji, batch_size=config.batch_size, num_concepts=config.num_concepts)
     index = held_out(emoji, "unseen_concept", 64)
@@ -35,9 +37,13 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path)
 
     def evaluate(params, step: int) -> dict[str, float]:
         images = np.asarray(emoji.images[index])
-        decoded, values = zip(*(reconstruct(params, chunk) for chunk in np.split(images, 8)), strict=True)
+        decoded, values = zip(*(reconstruct(params, chunk) for chunk in np.array_split(images, 8)), strict=True)
         pictures = np.asarray(jnp.clip(jnp.concatenate(decoded) * 127.5 + 127.5, 0, 255)).astype(np.uint8)
-        rows = [np.concatenate(list(x[i : i + 10]), 1) for i in (0, 20, 40) for x in (images, pictures)]
+        rows = [
+            np.concatenate(list(x[i : i + 10]), 1)
+            for i in range(0, min(len(images), 60) - 9, 20)
+            for x in (images, pictures)
+        ]
         Image.fromarray(np.concatenate(rows)).save(workdir / f"reconstructions_{step:06d}.png")
         return {"psnr": float(jnp.concatenate(values).mean())}
 

@@ -1,0 +1,81 @@
+"""The emoji training from data to a pipeline, in its ``:tiny`` configurations, on a synthetic set."""
+
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+
+from img2img_jax.data.emoji import STYLES, EmojiRecord, EmojiSet
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "experiments" / "train_emoji"
+
+
+def tiny_config(stage):
+    spec = importlib.util.spec_from_file_location(stage, ROOT / "configs" / f"train_emoji_{stage}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config("tiny")
+
+
+@pytest.fixture(scope="module")
+def emoji():
+    """Coloured squares of 24 concepts in every style; every fourth concept is held out."""
+    rng, images, records = np.random.default_rng(0), [], []
+    for concept in range(24):
+        for style in STYLES:
+            image = np.full((64, 64, 3), 255, np.uint8)
+            image[16:48, 16:48] = rng.integers(0, 255, 3)
+            images.append(image)
+            split = "unseen_concept" if concept % 4 == 3 else "unseen_style" if concept % 4 == 2 else "train"
+            records.append(
+                EmojiRecord(
+                    concept=f"{concept:x}", name=f"thing {concept}", keywords=("square",), group="Objects",
+                    subgroup="other", concept_rank=concept, style=style, source="synthetic", colour="red",
+                    colour_share=1.0, coloured=1.0, hue=20.0, concentration=1.0, split=split,
+                )
+            )  # fmt: skip
+    return EmojiSet(images=np.stack(images), records=tuple(records))
+
+
+@pytest.fixture(scope="module")
+def stages():
+    sys.path.insert(0, str(FOLDER))
+    yield lambda name: importlib.import_module(name)
+    sys.path.remove(str(FOLDER))
+
+
+def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
+    from img2img_jax import Img2ImgPipeline
+    from img2img_jax.data.tokenizer import ClipTokenizer
+
+    tokenizer, model = ClipTokenizer.load(FOLDER / "tokenizer"), tmp_path / "model"
+    export = stages("export")
+    flags.FLAGS(["export", f"--model={model}"])
+
+    def train(stage, **extra):
+        config, workdir = tiny_config(stage), tmp_path / stage
+        workdir.mkdir()
+        (workdir / "config.json").write_text(config.to_json_best_effort())
+        stages(f"{stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
+        log = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+        assert all(np.isfinite(list(line.values())).all() for line in log)
+        return set().union(*log)
+
+    assert {"top1", "eval/top1/unseen_style", "eval/top1/unseen_concept"} <= train("clip")
+    assert {"psnr", "eval/psnr"} <= train("vae")
+    export.export_clip(str(tmp_path / "clip"), emoji, model)
+    export.export_vae(str(tmp_path / "vae"), emoji, model)
+    assert {"loss/0", "loss/3", "eval/gap900"} <= train("unet", model=model)
+    assert list((tmp_path / "unet").glob("preview_*.png"))
+    export.export_unet(str(tmp_path / "unet"), model)
+
+    pipe = Img2ImgPipeline.from_pretrained(model)
+    out = pipe("red thing, flat style", emoji.images[:1], strength=0.5, num_inference_steps=4, output_type="np")
+    assert out.images.shape == (1, 64, 64, 3)
+    assert np.isfinite(out.images).all()
