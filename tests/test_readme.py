@@ -8,18 +8,14 @@ import re
 import runpy
 import shlex
 from pathlib import Path
-from unittest import mock
 
-import jax
-import numpy as np
 import pytest
-from flax import nnx
 from PIL import Image
 
 from img2img_jax import Img2ImgPipeline, ResolvedStart, cli
 from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.pipeline import EMBEDDED_MODEL
-from img2img_jax.testing import tiny
+from img2img_jax.testing.tiny import tiny_pipeline
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/*.md")])
@@ -49,24 +45,9 @@ def run_blocks(text: str) -> None:
         assert printed.getvalue().splitlines() == promised(block)
 
 
-def randomly_filled(model_class: type) -> mock.Mock:
-    """Stands in for a network's class; drawing its parameters in NumPy spares some hundred compilations."""
-
-    def build(config, *, rngs):
-        del rngs
-        graph, state = nnx.split(nnx.eval_shape(lambda: model_class(config, rngs=nnx.Rngs(0))))
-        draw = np.random.default_rng(0)
-        state = jax.tree.map(lambda leaf: jax.numpy.asarray(draw.normal(0, 0.1, leaf.shape), leaf.dtype), state)
-        return nnx.merge(graph, state)
-
-    return mock.Mock(side_effect=build)
-
-
 @pytest.fixture(scope="module")
 def pipe():
-    networks = ("AutoencoderKL", "CLIPTextModel", "UNet2DConditionModel")
-    with mock.patch.multiple(tiny, **{name: randomly_filled(getattr(tiny, name)) for name in networks}):
-        return tiny.tiny_pipeline()
+    return tiny_pipeline()
 
 
 @pytest.fixture
