@@ -65,6 +65,7 @@ class Img2ImgPipeline:
         mesh: Mesh | None = None,
         folder: Path | None = None,
     ):
+        _check_fit(vae, unet, text_encoder)
         self.vae, self.unet, self.text_encoder = vae, unet, text_encoder
         self.tokenizer, self.scheduler_config, self.folder = tokenizer, dict(scheduler_config), folder
         self.mesh = mesh or make_mesh(jax.devices()[:1])
@@ -107,11 +108,12 @@ class Img2ImgPipeline:
             raise CheckpointError(f"{folder}/vae is a {vae_class!r}; supported: {', '.join(_VAES)}")
         load = dict(dtype=dtype, variant=variant)
         return cls(
+            # What is small first, so that what is missing there is said before the weights are read.
+            scheduler_config=read_json(folder / "scheduler" / "scheduler_config.json"),
+            tokenizer=load_tokenizer(folder / "tokenizer"),
             vae=load_component(_VAES[vae_class], folder / "vae", **load),
             unet=load_component(UNet2DConditionModel, folder / "unet", **load),
             text_encoder=load_component(CLIPTextModel, folder / "text_encoder", **load),
-            tokenizer=load_tokenizer(folder / "tokenizer"),
-            scheduler_config=read_json(folder / "scheduler" / "scheduler_config.json"),
             mesh=mesh,
             folder=folder,
         )
@@ -177,6 +179,7 @@ class Img2ImgPipeline:
 
         Args:
           prompt: text, or None with ``prompt_embeds``.
+          negative_prompt: what guidance leads away from; nothing in particular by default.
           image: PIL, path, list of these, or an array [B,H,W,3] (uint8, or float in 0..1).
           strength: 0 (the input, untouched) to 1 (pure noise: text-to-image).
           num_inference_steps: of the whole schedule; how many of them run is up to ``strength_mode``.
@@ -185,9 +188,10 @@ class Img2ImgPipeline:
           scheduler: a name from ``img2img_jax.diffusion.solvers.SCHEDULERS``, or None for the checkpoint's own.
           strength_mode: "truncate", "exact" or "continuous" (docs: ``img2img_jax.diffusion.strength``).
           noise_at_one: "pure", or "leak" for the usual but not quite pure noise at strength 1.
-          prompt_embeds, negative_prompt_embeds: text states [B or 1, L, d], given instead of encoded.
+          prompt_embeds, negative_prompt_embeds: text states [B or 1, L, d], given instead of the texts.
           posterior_noise, noise: float32 [B,h,w,c], given instead of drawn.
-          step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn.
+          step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn; as many steps as the
+            sample that draws most (``ResolvedStart.noise_draws``).
           output_type: "pil", "np" (float32 [B,H,W,3] in 0..1) or "latent".
           eta: share of DDPM's noise that DDIM adds, in [0, 1].
           guidance_rescale: of Lin et al. 2305.08891, in [0, 1].
@@ -206,20 +210,17 @@ class Img2ImgPipeline:
             "strength": _column(strength),
             "guidance_scale": _column(guidance_scale),
             "seed": _column(seed),
-            "negative_prompt": _column("" if negative_prompt is None else negative_prompt),
-            "prompt": _column(prompt) if prompt_embeds is None else [None] * len(np.asarray(prompt_embeds)),
+            "prompt": _text_column("prompt", prompt, prompt_embeds),
+            "negative_prompt": _text_column("negative_prompt", negative_prompt, negative_prompt_embeds, default=""),
         }
         size, columns = _broadcast(columns)
-        scales = _checked_scales(columns["guidance_scale"])
+        scales = _checked_guidance(columns["guidance_scale"], guidance_rescale)
         table, starts = Scheduler.from_config(self.scheduler_config, scheduler).table(
             columns["strength"], num_inference_steps, mode=strength_mode, noise_at_one=noise_at_one, eta=eta
         )
         pixels, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
         if output_type != "latent" and all(s.strength == 0 for s in starts):
-            return Img2ImgOutput(
-                images=self._output(pictures.to_unit(pixels), output_type), latents=None, strength=starts
-            )
-        text = self._text_states(columns, prompt_embeds, negative_prompt_embeds)
+            return Img2ImgOutput(images=_as(output_type, pixels), latents=None, strength=starts)
         place = _Placement(self.mesh, size)
 
         latents = programs.encode(
@@ -228,14 +229,13 @@ class Img2ImgPipeline:
             place(keys),
             place(self._given("posterior_noise", posterior_noise, pixels)),
         )
-        guided = self.unet.config.time_cond_proj_dim is None and bool((scales > 1).any())
         latents = programs.denoise(
             self._unet[0],
-            guided,
+            self.mesh,
             self._unet[1],
             place.table(table),
             latents,
-            place(text),
+            place(self._text_states(columns, scales)),
             place(np.maximum(scales, 1)),
             jnp.float32(guidance_rescale),
             place(self._guidance_embedding(scales)),
@@ -249,7 +249,7 @@ class Img2ImgPipeline:
         decoded = pictures.to_unit(np.asarray(programs.decode(*self._vae, latents))[:size])
         # Strength 0 is the input itself, not what the VAE makes of it.
         untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]
-        unit = np.where(untouched, _unit(pixels), decoded)
+        unit = np.where(untouched, pictures.as_unit(pixels), decoded)
         return Img2ImgOutput(images=_as(output_type, unit), latents=result, strength=starts)
 
     def _latent_shape(self, pixels: np.ndarray) -> tuple[int, ...]:
@@ -273,31 +273,31 @@ class Img2ImgPipeline:
             raise ValueError(
                 f"step_noise has shape {values.shape}; this batch needs {('steps', *wanted)} with steps >= {draws}"
             )
-        return values
+        return values if draws else None
 
-    def _text_states(self, columns: dict[str, list], positive: ArrayLike | None, negative: ArrayLike | None):
-        """[B, 2, L, d]: negative prompt, prompt. Each distinct text is read once."""
-
-        def states(texts: list[str], given: ArrayLike | None) -> np.ndarray:
-            if given is not None:
-                return np.broadcast_to(np.asarray(given, np.float32), (len(texts), *np.shape(given)[1:]))
-            distinct = list(dict.fromkeys(texts))
-            # Padded to the batch's size, so that the number of distinct prompts is data as well.
-            ids = tokenize(
-                self.tokenizer,
-                distinct + distinct[:1] * (len(texts) - len(distinct)),
-                self.text_encoder.config.max_position_embeddings,
-            )
-            read = np.asarray(programs.read_prompts(*self._text, ids), np.float32)
-            return read[[distinct.index(text) for text in texts]]
-
-        both = (states(columns["negative_prompt"], negative), states(columns["prompt"], positive))
-        if both[0].shape != both[1].shape:
+    def _text_states(self, columns: dict[str, list], scales: np.ndarray) -> np.ndarray:
+        """[B, 1, L, d] of the prompts; [B, 2, L, d] of the negative prompts and the prompts if any sample is guided."""
+        prompts = self._states(columns["prompt"])
+        if self.unet.config.time_cond_proj_dim is not None or not (scales > 1).any():
+            return prompts[:, None]
+        negatives = self._states(columns["negative_prompt"])
+        if negatives.shape != prompts.shape:
             raise ValueError(
-                f"the negative prompt's states have shape {both[0].shape}, the prompt's {both[1].shape}; "
-                "give both prompt_embeds and negative_prompt_embeds of one shape [B, L, d]"
+                f"the negative prompts' states have shape {negatives.shape}, the prompts' {prompts.shape}; "
+                "give both prompt_embeds and negative_prompt_embeds, of one shape [B, L, d]"
             )
-        return np.stack(both, axis=1)
+        return np.stack([negatives, prompts], axis=1)
+
+    def _states(self, column: list[str] | list[np.ndarray]) -> np.ndarray:
+        """[B, L, d] of texts, each distinct one read once, or of the states given in their place."""
+        if not isinstance(column[0], str):
+            return np.stack(column)
+        distinct = list(dict.fromkeys(column))
+        # Padded to the batch's size, so that the number of distinct prompts is data as well.
+        padded = distinct + distinct[:1] * (len(column) - len(distinct))
+        ids = tokenize(self.tokenizer, padded, self.text_encoder.config.max_position_embeddings)
+        states = np.asarray(programs.read_prompts(*self._text, ids), np.float32)
+        return states[[distinct.index(text) for text in column]]
 
     def _guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
         """LCM's guidance embedding (Luo et al. 2310.04378): that of (scale - 1) * 1000, sines first."""
@@ -317,10 +317,9 @@ class _Placement:
     def __call__(self, values: Any, axis: int = 0) -> jax.Array | None:
         if values is None:
             return None
-        values = jnp.asarray(values)
         if self.padding:
-            last = jax.lax.slice_in_dim(values, values.shape[axis] - 1, values.shape[axis], axis=axis)
-            values = jnp.concatenate([values, *[last] * self.padding], axis)
+            size = values.shape[axis]
+            values = jnp.take(values, np.minimum(np.arange(size + self.padding), size - 1), axis=axis)
         return shard_batch(values, self.mesh, axis)
 
     def table(self, table: Any) -> Any:
@@ -332,20 +331,29 @@ class _Placement:
         return self(step_noise, axis=1)
 
 
-def _unit(pixels: np.ndarray) -> np.ndarray:
-    """uint8, or float in 0..1, to float32 in 0..1."""
-    return np.float32(pixels) / np.float32(255) if pixels.dtype == np.uint8 else np.float32(pixels)
-
-
 def _as(output_type: str, pixels: np.ndarray) -> Any:
-    return pictures.to_pil(pixels) if output_type == "pil" else _unit(pixels)
+    return pictures.to_pil(pixels) if output_type == "pil" else pictures.as_unit(pixels)
 
 
 def _column(values: Any) -> list:
     """A list of one entry per sample; one value stays a list of one."""
-    if values is None:
-        raise ValueError("prompt=None needs prompt_embeds")
     return [values] if isinstance(values, str) or np.ndim(values) == 0 else list(values)
+
+
+def _text_column(name: str, texts: Any, states: ArrayLike | None, default: str | None = None) -> list:
+    """One text per sample, or the states [L, d] given in its place."""
+    if states is None:
+        column = _column(default if texts is None else texts)
+        for index, text in enumerate(column):
+            if not isinstance(text, str):
+                raise ValueError(f"{name}[{index}]={text!r} is not a text; give a str, or {name}_embeds")
+        return column
+    if texts is not None:
+        raise ValueError(f"{name} and {name}_embeds are both given; give one of them")
+    states = np.asarray(states, np.float32)
+    if states.ndim != 3:
+        raise ValueError(f"{name}_embeds has shape {states.shape}; give [B or 1, L, d]")
+    return list(states)
 
 
 def _broadcast(columns: dict[str, list]) -> tuple[int, dict[str, list]]:
@@ -357,8 +365,25 @@ def _broadcast(columns: dict[str, list]) -> tuple[int, dict[str, list]]:
     return size, {name: column * (size // len(column)) for name, column in columns.items()}
 
 
-def _checked_scales(scales: list[float]) -> np.ndarray:
+def _checked_guidance(scales: list[float], rescale: float) -> np.ndarray:
+    """[B] float32 guidance scales."""
+    if not 0 <= rescale <= 1:
+        raise ValueError(f"guidance_rescale={rescale} is not in the range [0, 1]")
     values = np.asarray(scales, np.float32)
     for index in np.flatnonzero(~np.isfinite(values)):
         raise ValueError(f"guidance_scale[{index}]={scales[index]} is not a finite number")
     return values
+
+
+def _check_fit(vae: nnx.Module, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+    wanted = {
+        "in_channels": ("the VAE's latent_channels", vae.config.latent_channels),
+        "out_channels": ("the VAE's latent_channels", vae.config.latent_channels),
+        "cross_attention_dim": ("the text encoder's hidden_size", text_encoder.config.hidden_size),
+    }
+    for name, (source, value) in wanted.items():
+        if getattr(unet.config, name) != value:
+            raise ValueError(
+                f"the UNet has {name}={getattr(unet.config, name)}, but {source} is {value}; image-to-image needs them "
+                "equal (inpainting and depth-guided UNets do not fit)"
+            )

@@ -11,12 +11,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from img2img_jax import rng
 from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
+from img2img_jax.parallel import DATA
 from img2img_jax.types import Image, Latents, TextStates, TokenIds
 
 
@@ -43,11 +45,11 @@ def encode(
 @partial(jax.jit, static_argnums=(0, 1))
 def denoise(
     graphdef: nnx.GraphDef,
-    guided: bool,
+    mesh: Mesh,
     state: nnx.State,
     table: SamplingTable,
     latents: Latents,
-    text: Float[Array, "b 2 L d"],
+    text: Float[Array, "b 1|2 L d"],
     guidance_scale: Float[Array, " b"],
     guidance_rescale: Float[Array, ""],
     timestep_cond: Float[Array, "b e"] | None,
@@ -58,23 +60,41 @@ def denoise(
     """Noises ``latents`` to each sample's start and integrates back to zero.
 
     Args:
-      guided: classifier-free guidance (Ho & Salimans 2207.12598); without it only the prompts are evaluated.
-      text: states of the negative prompt and of the prompt.
+      mesh: every device of its ``data`` axis runs its own samples and waits for no other.
+      text: states of the prompt; or of the negative prompt and the prompt, which switches classifier-free guidance
+        (Ho & Salimans 2207.12598) on and doubles the batch of the network.
+      timestep_cond: LCM's guidance embedding, where the network takes one.
       noise, step_noise: given instead of drawn from ``keys``.
     """
+    rows, everywhere = PartitionSpec(DATA), PartitionSpec()
+    table_rows = jax.tree.map(lambda leaf: rows if leaf.ndim else everywhere, table)
+    # Left to the compiler, the loop would ask all devices in every step whether any of their samples draws noise.
+    on_each_device = jax.shard_map(
+        partial(_denoise, graphdef),
+        mesh=mesh,
+        in_specs=(everywhere, table_rows, rows, rows, rows, everywhere, rows, rows, rows, PartitionSpec(None, DATA)),
+        out_specs=rows,
+        check_vma=False,
+    )
+    return on_each_device(
+        state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, keys, noise, step_noise
+    )
+
+
+def _denoise(
+    graphdef, state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, keys, noise, step_noise
+):
     unet = nnx.merge(graphdef, state)
-    shape, per_sample = latents.shape[1:], 2 if guided else 1
-    # A sample's two rows lie side by side, so that splitting the batch over devices moves nothing between them.
-    states = text.reshape(-1, *text.shape[2:]) if guided else text[:, 1]
-    condition = None if timestep_cond is None else jnp.repeat(timestep_cond, per_sample, axis=0)
+    shape, prompts = latents.shape[1:], text.shape[1]
+    states = text.reshape(-1, *text.shape[2:])
+    condition = None if timestep_cond is None else jnp.repeat(timestep_cond, prompts, axis=0)
 
     def predict(x: Latents, timestep: Float[Array, " b"]) -> Latents:
-        rows, times = jnp.repeat(x, per_sample, axis=0), jnp.repeat(timestep, per_sample)
-        output = unet(rows, times, states, condition).astype(jnp.float32)
-        if not guided:
-            return output
-        negative, positive = jnp.moveaxis(output.reshape(-1, 2, *shape), 1, 0)
-        return guide(negative, positive, guidance_scale, guidance_rescale)
+        x, timestep = jnp.repeat(x, prompts, axis=0), jnp.repeat(timestep, prompts)
+        output = unet(x, timestep, states, condition).astype(jnp.float32).reshape(-1, prompts, *shape)
+        if prompts == 1:
+            return output[:, 0]
+        return guide(output[:, 0], output[:, 1], guidance_scale, guidance_rescale)
 
     if noise is None:
         noise = rng.normal(rng.stream(keys, "noise"), shape)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from img2img_jax.checkpoints import CheckpointError
 from img2img_jax.types import TokenIds
 
 
@@ -16,14 +17,14 @@ def load_tokenizer(folder: str | Path) -> Any:
     """The checkpoint's CLIP tokenizer (transformers).
 
     Raises:
-      FileNotFoundError: the folder has no vocabulary.
+      CheckpointError: the folder has no vocabulary.
     """
     # transformers takes a second to import; the command's --help must not wait for it.
     from transformers import CLIPTokenizer
 
     folder = Path(folder)
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
-        raise FileNotFoundError(f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json")
+        raise CheckpointError(f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json")
     return CLIPTokenizer.from_pretrained(str(folder))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from img2img_jax.models import (
@@ -42,6 +44,25 @@ def letter_tokenizer(length: int = 16) -> Any:
     return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=length)
 
 
+def random_model(model_class: type[nnx.Module], config: Any, rng: np.random.Generator) -> nnx.Module:
+    """A model filled by NumPy: drawing each parameter with JAX would compile for a minute."""
+    float32 = jnp.dtype("float32")  # as loading says it: a saved and loaded model shares this one's programs
+    graphdef, state = nnx.split(
+        nnx.eval_shape(lambda: model_class(config, dtype=float32, param_dtype=float32, rngs=nnx.Rngs(0)))
+    )
+
+    def filled(path: tuple, shape: tuple[int, ...]) -> np.ndarray:
+        noise = rng.standard_normal(shape, np.float32)
+        if path[-1] == "scale":
+            return 1 + 0.1 * noise
+        return 0.1 * noise if len(shape) == 1 else noise / math.sqrt(math.prod(shape[:-1]))
+
+    parameters = [
+        (path, leaf.replace(jnp.asarray(filled(path, leaf.shape)))) for path, leaf in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graphdef, nnx.from_flat_state(parameters))
+
+
 def tiny_pipeline(
     *,
     seed: int = 0,
@@ -49,8 +70,8 @@ def tiny_pipeline(
     scheduler_config: dict | None = None,
     time_cond_proj_dim: int | None = None,
 ) -> Img2ImgPipeline:
-    """Random weights of Stable Diffusion's structure: 8 px per latent side 4 times smaller, 4 channels."""
-    rngs, tokenizer = nnx.Rngs(seed), letter_tokenizer()
+    """Random weights of Stable Diffusion's structure: 2 pixels per latent along a side, 4 latent channels."""
+    rng, tokenizer = np.random.default_rng(seed), letter_tokenizer()
     text = CLIPTextConfig(
         hidden_size=32,
         intermediate_size=64,
@@ -79,9 +100,9 @@ def tiny_pipeline(
         time_cond_proj_dim=time_cond_proj_dim,
     )
     return Img2ImgPipeline(
-        vae=AutoencoderKL(vae, rngs=rngs),
-        unet=UNet2DConditionModel(unet, rngs=rngs),
-        text_encoder=CLIPTextModel(text, rngs=rngs),
+        vae=random_model(AutoencoderKL, vae, rng),
+        unet=random_model(UNet2DConditionModel, unet, rng),
+        text_encoder=random_model(CLIPTextModel, text, rng),
         tokenizer=tokenizer,
         scheduler_config=scheduler_config or SCHEDULER_CONFIG,
         mesh=mesh,
