@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
-    steps = 10 if tiny else 2600
+    steps = 10 if tiny else 1500
     return ConfigDict(
         dict(
             stage="unet",
@@ -59,7 +59,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 "green apple, 3d style",
                 "blue fish, cartoon style",
                 "cat face, shaded style",
-                "yellow automobile, flat style",
+                "yellow car, flat style",
                 "strawberry, 3d style",
                 "pizza, cartoon style",
                 "umbrella, line drawing",

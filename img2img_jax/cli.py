@@ -1,9 +1,9 @@
 """The `img2img` command: transform a picture, or a folder of them, under a prompt.
 
-  img2img --image in.png --prompt "a green apple, 3d style" --strength 0.6 --output out.png
-  img2img --image in.png --prompt "a green apple" --strength 0.2,0.5,0.8 --seed 0,1 --output folder
-  img2img --image folder --output other_folder        (prompts from folder/metadata.jsonl)
-  img2img --from_png out.png                          (the same picture again; other flags override)
+img2img --image in.png --prompt "a green apple, 3d style" --strength 0.6 --output out.png
+img2img --image in.png --prompt "a green apple" --strength 0.2,0.5,0.8 --seed 0,1 --output folder
+img2img --image folder --output other_folder        (prompts from folder/metadata.jsonl)
+img2img --from_png out.png                          (the same picture again; other flags override)
 """
 
 from __future__ import annotations

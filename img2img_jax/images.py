@@ -235,7 +235,7 @@ def prepare_batch(images, **policy) -> np.ndarray:
         remedy = "give height and width, or make one call per size"
         raise ImageError(f"pictures of sizes {sizes} (height, width) do not fit one batch; {remedy}")
     if any(row.dtype != np.uint8 for row in rows):
-        rows = [_unit(row) for row in rows]
+        rows = [as_unit(row) for row in rows]
     return np.stack(rows)
 
 
@@ -256,7 +256,7 @@ def _pad(pixels: np.ndarray, size: tuple[int, int], color: tuple[int, int, int])
     scale = min(size[0] / pixels.shape[0], size[1] / pixels.shape[1])
     inner = [max(1, min(side, round(own * scale))) for side, own in zip(size, pixels.shape[:2], strict=True)]
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    fill = np.uint8(color) if pixels.dtype == np.uint8 else _unit(np.uint8(color))
+    fill = np.uint8(color) if pixels.dtype == np.uint8 else as_unit(np.uint8(color))
     canvas = np.empty((*size, 3), pixels.dtype)
     canvas[:] = fill
     canvas[top : top + inner[0], left : left + inner[1]] = _resample(pixels, inner)
@@ -273,13 +273,14 @@ def _resample(pixels: np.ndarray, size, box=None) -> np.ndarray:
     return np.clip(np.stack([resized(pixels[..., channel]) for channel in range(3)], axis=-1), 0, 1)
 
 
-def _unit(pixels: np.ndarray) -> np.ndarray:
+def as_unit(pixels: np.ndarray) -> np.ndarray:
+    """uint8, or float in 0..1 (kept), to float32 in 0..1; the inverse of `to_uint8`."""
     return pixels.astype(np.float32) / 255 if pixels.dtype == np.uint8 else pixels
 
 
 def to_model(pixels) -> np.ndarray:
     """[..., H, W, 3] uint8, or float in 0..1 -> float32 in -1..1; raises ImageError as `check_array`."""
-    return 2 * _unit(check_array(pixels)) - 1
+    return 2 * as_unit(check_array(pixels)) - 1
 
 
 def to_unit(decoded) -> np.ndarray:

@@ -58,9 +58,7 @@ def test_only_png(name):
 
 def _result(name, strength, color, seed=0):
     pixels = np.zeros((8, 8, 3), np.uint8)
-    sample = Sample(
-        image=Path(name), image_sha256="0", pixels=pixels, prompt="p " * 500, strength=strength, seed=seed
-    )
+    sample = Sample(image=Path(name), image_sha256="0", pixels=pixels, prompt="p " * 500, strength=strength, seed=seed)
     return Result(sample=sample, picture=Image.new("RGB", (8, 8), color), parameters=None)
 
 

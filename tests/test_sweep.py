@@ -80,9 +80,7 @@ def test_run_passes_everything_on_and_pairs_results_with_samples():
         noise_at_one="leak",
     )
     samples = [_sample(0.1 * i, 100 + i, name=f"{i}.png") for i in range(1, 4)]
-    results = list(
-        sweep.run(pipe, sweep.make_batches(samples, 2), settings, PROVENANCE | {"versions": {"jax": "1"}})
-    )
+    results = list(sweep.run(pipe, sweep.make_batches(samples, 2), settings, PROVENANCE | {"versions": {"jax": "1"}}))
 
     assert [(r.sample, r.picture.getpixel((0, 0))[0]) for r in results] == [(s, s.seed) for s in samples]
     assert [call[2]["seed"] for call in calls] == [[101, 102], [103, 103]]

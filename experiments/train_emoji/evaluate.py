@@ -35,7 +35,7 @@ _STEPS = flags.DEFINE_integer("steps", 25, "Sampling steps.")
 _SCALE = flags.DEFINE_float("guidance_scale", 4.0, "Guidance scale.")
 
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
-THINGS = ("apple", "automobile", "fish", "tulip", "umbrella", "balloon")
+THINGS = ("apple", "car", "fish", "tulip", "umbrella", "balloon")
 
 
 def grey_disc(size: int) -> np.ndarray:

@@ -9,7 +9,6 @@ weights. ``--model`` then loads with this package and with PyTorch diffusers.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from absl import app, flags
 from batches import load_emoji, pictures_at
 from flax import nnx
 
-from img2img_jax.checkpoints import save_component, write_json
+from img2img_jax.checkpoints import read_json, save_component, write_json
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import (
@@ -41,8 +40,6 @@ _MODEL = flags.DEFINE_string("model", None, "Folder of the model to write.", req
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the weights in the files.")
 
-_RESOLUTION = flags.DEFINE_integer("resolution", 64, "Of the pictures, in pixels.")
-
 INDEX = {
     "_class_name": "StableDiffusionImg2ImgPipeline",
     "_diffusers_version": "0.42.0",
@@ -58,9 +55,14 @@ INDEX = {
 }
 
 
+def stage_config(workdir: str) -> dict:
+    """What a stage was run with."""
+    return read_json(Path(workdir) / "config.json")
+
+
 def trained(model_class: type, config_class: type, workdir: str) -> nnx.Module:
     """The averaged network of a stage's newest checkpoint."""
-    config = json.loads((Path(workdir) / "config.json").read_text())["model"]
+    config = stage_config(workdir)["model"]
     abstract = nnx.eval_shape(lambda: model_class(config_class.from_dict(config), rngs=nnx.Rngs(0)))
     graphdef, state = nnx.split(abstract)
     ema, step = restore_ema(state, workdir)
@@ -97,18 +99,18 @@ def export_unet(workdir: str, target: Path) -> None:
     """Saves the UNet, the scheduler's configuration and the index that makes the folder a pipeline."""
     unet = trained(UNet2DConditionModel, UNet2DConditionConfig, workdir)
     save_component(unet, target / "unet", dtype=jnp.dtype(_DTYPE.value))
-    scheduler = json.loads((Path(workdir) / "config.json").read_text())["scheduler"]
+    scheduler = stage_config(workdir)["scheduler"]
     (target / "scheduler").mkdir(parents=True, exist_ok=True)
     write_json(target / "scheduler" / "scheduler_config.json", scheduler)
     write_json(target / "model_index.json", INDEX)
 
 
 def main(_: list[str]) -> None:
-    target, resolution = Path(_MODEL.value), _RESOLUTION.value
+    target = Path(_MODEL.value)
     if _VAE.value:
-        export_vae(_VAE.value, load_emoji(_DATA.value, resolution), target)
+        export_vae(_VAE.value, load_emoji(_DATA.value, stage_config(_VAE.value)["resolution"]), target)
     if _CLIP.value:
-        export_clip(_CLIP.value, load_emoji(_DATA.value, resolution), target)
+        export_clip(_CLIP.value, load_emoji(_DATA.value, stage_config(_CLIP.value)["resolution"]), target)
     if _UNET.value:
         export_unet(_UNET.value, target)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -22,12 +23,22 @@ def main(_: list[str]) -> None:
 
     logging.set_verbosity(logging.INFO)
     config, workdir = _CONFIG.value, Path(_WORKDIR.value)
+    if config.stage == "unet" and not _MODEL.value:
+        raise app.UsageError("the UNet stage needs --model, the folder export.py wrote vae/ and text_encoder/ to")
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / "config.json").write_text(config.to_json_best_effort(indent=2))
+    _keep_config(config, workdir / "config.json")
     emoji = load_emoji(_DATA.value, config.resolution)
     tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
     extra = {"model": Path(_MODEL.value)} if config.stage == "unet" else {}
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
+
+
+def _keep_config(config, path: Path) -> None:
+    """Writes the configuration; a run resumes only with the network it began with."""
+    model = json.loads(config.to_json_best_effort())["model"]
+    if path.exists() and (found := json.loads(path.read_text())["model"]) != model:
+        raise app.UsageError(f"{path} holds another network: {found}; choose another --workdir")
+    path.write_text(config.to_json_best_effort(indent=2))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import jax
@@ -27,6 +28,14 @@ from img2img_jax.training.diffusion_loss import NoiseTable, caption_gap, loss_fn
 from img2img_jax.training.initial import zero_residuals
 
 
+def weights_digest(module: nnx.Module) -> str:
+    """A short name for a network's weights."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(nnx.state(module)):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:12]
+
+
 class LatentCache:
     """Latents of every training picture in several augmented variants, encoded once and kept in the work directory.
 
@@ -36,7 +45,9 @@ class LatentCache:
 
     def __init__(self, folder: Path, emoji: EmojiSet, vae: AutoencoderKL, num_concepts: int, variants: int):
         self.emoji, self.index = emoji, emoji.select(split="train", num_concepts=num_concepts or None)
-        path = folder / f"latents_{num_concepts}_{variants}.npz"
+        # Named after what it was made from: another VAE, set or choice makes another cache.
+        made_from = f"{weights_digest(vae)}_{len(self.index)}_{variants}"
+        path = folder / f"latents_{made_from}.npz"
         if not path.exists():
             latents, colours = self._encode(vae, variants)
             partial = path.with_name("partial_" + path.name)

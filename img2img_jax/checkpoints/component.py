@@ -61,9 +61,7 @@ def load_component(
     graph, parameters = _split(_abstract(model_class, folder / "config.json", dtype))
     tensors = open_weights(folder, WeightNames(stem=table.stem, variant=variant))
     found = match({path: p.shape for path, p in parameters}, tensors, table, folder)
-    filled = [
-        (path, p.replace(_placed(path, found[path], p.dtype, sharding))) for path, p in parameters
-    ]
+    filled = [(path, p.replace(_placed(path, found[path], p.dtype, sharding))) for path, p in parameters]
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
 
@@ -133,9 +131,7 @@ def _split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, n
     return graph, list(nnx.to_flat_state(parameters))
 
 
-def _placed(
-    path: ParameterPath, tensor: StoredTensor, dtype: np.dtype, sharding: ShardingRule | None
-) -> jax.Array:
+def _placed(path: ParameterPath, tensor: StoredTensor, dtype: np.dtype, sharding: ShardingRule | None) -> jax.Array:
     """Reads one tensor to its dtype and device."""
     values = _cast(key_of(path), tensor.read(), dtype, str(tensor.file))
     values = from_torch(path, values)  # a view: the transfer to the device transposes faster than NumPy

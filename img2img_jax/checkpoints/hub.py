@@ -15,9 +15,7 @@ _TEXTS = ("*.json", "*.txt")
 _UNUSED = ("safety_checker/*", "feature_extractor/*", "image_encoder/*")
 
 
-def resolve(
-    path_or_hub_id: str | Path, *, revision: str | None = None, variant: str | None = None
-) -> Path:
+def resolve(path_or_hub_id: str | Path, *, revision: str | None = None, variant: str | None = None) -> Path:
     """The local folder of a checkpoint, downloaded from the Hugging Face hub if need be.
 
     Of a hub repository only JSON, tokenizer files and the safetensors of the asked variant are fetched, never

@@ -78,7 +78,7 @@ def fit(
 
     Args:
       loss: ``(params, frozen, batch, key) -> (scalar, metrics)``; pure, jitted here.
-      params: initial parameters, a pytree of arrays.
+      params: initial parameters, a pytree of arrays; copied.
       batch_at: step number to a dict of host arrays whose leading axis divides by the mesh's devices. Called from
         one background thread, one step ahead.
       frozen: parameters and tables the loss reads and nothing changes.
@@ -128,17 +128,22 @@ def restore_ema(params: Params, workdir: str | Path) -> tuple[Params, int]:
         if step is None:
             raise FileNotFoundError(f"no checkpoint in {folder}: train there first")
         restored = checkpoints.restore(step, args=ocp.args.StandardRestore())
-    # Without a target orbax returns plain nested dicts; the target's structure is put back here.
-    leaves, structure = jax.tree.flatten(params)
-    ema = jax.tree.leaves(restored["ema"])
-    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in ema]:
+    # Without a target orbax returns nested dicts with names for list positions: parameters are found by path.
+    ema, wanted = _by_path(restored["ema"]), _by_path(params)
+    if {path: leaf.shape for path, leaf in ema.items()} != {path: leaf.shape for path, leaf in wanted.items()}:
         raise ValueError(f"the checkpoint in {folder} was trained with another configuration of the network")
-    return jax.tree.unflatten(structure, ema), step
+    return jax.tree.unflatten(jax.tree.structure(params), [ema[path] for path in wanted]), step
+
+
+def _by_path(tree: Params) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _initial_state(params: Params, transform: optax.GradientTransformation) -> TrainState:
-    copy = jax.tree.map(jnp.array, params)
-    return TrainState(step=jnp.int32(0), params=params, ema=copy, opt_state=transform.init(params))
+    # Copies: the update donates its state, and the caller keeps what it gave.
+    params, ema = (jax.tree.map(jnp.array, params) for _ in range(2))
+    return TrainState(step=jnp.int32(0), params=params, ema=ema, opt_state=transform.init(params))
 
 
 def _update_step(loss: Loss, transform: optax.GradientTransformation, config: FitConfig):

@@ -22,9 +22,7 @@ _THREE_LEVELS = dict(
     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
     **_UNET,
 )
-_TOWER = dict(
-    hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3, projection_dim=20
-)
+_TOWER = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=3, projection_dim=20)
 _TEXT = dict(vocab_size=50, max_position_embeddings=9, bos_token_id=48, eos_token_id=49, pad_token_id=1, **_TOWER)
 
 
@@ -34,9 +32,7 @@ def _text(**changes):
 
 def _clip():
     vision = transformers.CLIPVisionConfig(image_size=16, patch_size=4, **(_TOWER | dict(hidden_size=36)))
-    return transformers.CLIPConfig(
-        text_config=_text().to_dict(), vision_config=vision.to_dict(), projection_dim=20
-    )
+    return transformers.CLIPConfig(text_config=_text().to_dict(), vision_config=vision.to_dict(), projection_dim=20)
 
 
 _BUILDERS = {

@@ -94,9 +94,7 @@ def test_unet_in_bfloat16(checkpoint):
     assert_close(ours, torch_unet(made.torch_model, *unet_inputs(8, 12)), bound=0.05)
 
 
-@pytest.mark.parametrize(
-    ("name", "height", "width", "channels"), [("vae", 20, 12, 4), ("vae_bare", 10, 16, 6)]
-)
+@pytest.mark.parametrize(("name", "height", "width", "channels"), [("vae", 20, 12, 4), ("vae_bare", 10, 16, 6)])
 def test_autoencoder_kl(checkpoint, name, height, width, channels):
     made = checkpoint(name)
     model = load_component(AutoencoderKL, made.folder)
