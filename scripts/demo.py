@@ -25,6 +25,7 @@ def main(argv):
             "strength": "0,0.2,0.4,0.6,0.8,1",
             "steps": STEPS.value,
             "seed": SEED.value,
+            "guidance_scale": 4,
             # The size the embedded model was trained at.
             "height": 64,
             # The three inputs at one strength per batch: weak strengths do not wait for strong ones.

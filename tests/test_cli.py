@@ -394,10 +394,6 @@ def test_the_output_can_be_a_copy_of_the_file_elsewhere(run, picture, tmp_path):
 PACKAGE = Path(cli.__file__).parent
 
 
-@pytest.mark.skipif(
-    not (PACKAGE / "pipeline.py").exists() or not (PACKAGE / "assets" / "model" / "model_index.json").exists(),
-    reason="needs the embedded model",
-)
 def test_embedded_model_sweeps_and_repeats(tmp_path, monkeypatch):
     """The real thing: a picture of a sweep, its repetition, and the same request made alone."""
     monkeypatch.chdir(tmp_path)

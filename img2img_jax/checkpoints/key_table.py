@@ -43,7 +43,9 @@ def _diffusers(class_name: str, **kw: Any) -> KeyTable:
 
 
 def _transformers(class_name: str, model_type: str, **kw: Any) -> KeyTable:
-    config = {"architectures": [class_name], "model_type": model_type}
+    # transformers 5 computes in the dtype of the file unless the configuration names one; diffusers' other parts are
+    # float32 by default, and halves saved to save space would not fit them.
+    config = {"architectures": [class_name], "model_type": model_type, "dtype": "float32"}
     # Releases before 4.31 stored the row numbers of the position embedding.
     return KeyTable(stem="model", config=config, ignored=r"(^|\.)embeddings\.position_ids$", **kw)
 

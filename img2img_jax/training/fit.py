@@ -123,11 +123,16 @@ def restore_ema(params: Params, workdir: str | Path) -> tuple[Params, int]:
       FileNotFoundError: the run has no checkpoint.
     """
     folder = Path(workdir).absolute() / "checkpoints"
-    with ocp.CheckpointManager(folder) as checkpoints:
+    with ocp.CheckpointManager(folder, item_handlers=ocp.StandardCheckpointHandler()) as checkpoints:
         step = checkpoints.latest_step() if folder.is_dir() else None
         if step is None:
             raise FileNotFoundError(f"no checkpoint in {folder}: train there first")
-        restored = checkpoints.restore(step, args=ocp.args.StandardRestore())
+        # All on one device, however many the run had.
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        stored = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), checkpoints.item_metadata(step)
+        )
+        restored = checkpoints.restore(step, args=ocp.args.StandardRestore(stored))
     # Without a target orbax returns nested dicts with names for list positions: parameters are found by path.
     ema, wanted = _by_path(restored["ema"]), _by_path(params)
     if {path: leaf.shape for path, leaf in ema.items()} != {path: leaf.shape for path, leaf in wanted.items()}:
