@@ -16,7 +16,15 @@ from jax.typing import ArrayLike
 
 from img2img_jax import images as pictures
 from img2img_jax import programs, rng
-from img2img_jax.checkpoints import CheckpointError, load_component, read_json, resolve, save_component, write_json
+from img2img_jax.checkpoints import (
+    CheckpointError,
+    load_component,
+    read_json,
+    resolve,
+    save_component,
+    write_json,
+    write_model_index,
+)
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.strength import ResolvedStart
 from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel
@@ -132,19 +140,8 @@ class Img2ImgPipeline:
         self.tokenizer.save_pretrained(str(folder / "tokenizer"))
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scheduler" / "scheduler_config.json", self.scheduler_config)
-        classes = {name: ["diffusers", type(module).__name__] for name, module in parts.items()}
-        write_json(
-            folder / "model_index.json",
-            {
-                "_class_name": "StableDiffusionImg2ImgPipeline",
-                "requires_safety_checker": False,
-                **{name: [None, None] for name in ("feature_extractor", "image_encoder", "safety_checker")},
-                **classes,
-                "text_encoder": ["transformers", "CLIPTextModel"],
-                "tokenizer": ["transformers", "CLIPTokenizer"],
-                "scheduler": ["diffusers", self.scheduler_config["_class_name"]],
-            },
-        )
+        scheduler = self.scheduler_config["_class_name"]
+        write_model_index(folder, vae=type(self.vae).__name__, scheduler=scheduler)
 
     def __call__(
         self,

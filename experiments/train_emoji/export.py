@@ -19,7 +19,7 @@ from absl import app, flags
 from batches import load_emoji, pictures_at
 from flax import nnx
 
-from img2img_jax.checkpoints import read_json, save_component, write_json
+from img2img_jax.checkpoints import read_json, save_component, write_json, write_model_index
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import (
@@ -39,20 +39,6 @@ _UNET = flags.DEFINE_string("unet", None, "Work directory of the UNet stage.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of the model to write.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the weights in the files.")
-
-INDEX = {
-    "_class_name": "StableDiffusionImg2ImgPipeline",
-    "_diffusers_version": "0.42.0",
-    "feature_extractor": [None, None],
-    "image_encoder": [None, None],
-    "requires_safety_checker": False,
-    "safety_checker": [None, None],
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
 
 
 def stage_config(workdir: str) -> dict:
@@ -102,7 +88,7 @@ def export_unet(workdir: str, target: Path) -> None:
     scheduler = stage_config(workdir)["scheduler"]
     (target / "scheduler").mkdir(parents=True, exist_ok=True)
     write_json(target / "scheduler" / "scheduler_config.json", scheduler)
-    write_json(target / "model_index.json", INDEX)
+    write_model_index(target, vae="AutoencoderKL", scheduler=scheduler["_class_name"])
 
 
 def main(_: list[str]) -> None:

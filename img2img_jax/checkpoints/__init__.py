@@ -9,6 +9,7 @@ from img2img_jax.checkpoints.digest import sha256, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.hub import resolve
 from img2img_jax.checkpoints.json_file import read_json, write_json
+from img2img_jax.checkpoints.model_index import write_model_index
 
 __all__ = [
     "CheckpointError",
@@ -19,4 +20,5 @@ __all__ = [
     "sha256",
     "weight_digests",
     "write_json",
+    "write_model_index",
 ]
