@@ -31,7 +31,7 @@ from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UN
 from img2img_jax.models.layers import sinusoidal_embedding
 from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
 from img2img_jax.prompts import load_tokenizer, tokenize
-from img2img_jax.types import DType, Latents
+from img2img_jax.types import DType
 
 EMBEDDED_MODEL = Path(__file__).with_name("assets") / "model"
 OUTPUT_TYPES = ("pil", "np", "latent")
@@ -218,13 +218,17 @@ class Img2ImgPipeline:
         pixels, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
         if output_type != "latent" and all(s.strength == 0 for s in starts):
             return Img2ImgOutput(images=_as(output_type, pixels), latents=None, strength=starts)
+        posterior_noise = self._given("posterior_noise", posterior_noise, pixels)
+        noise = self._given("noise", noise, pixels)
+        step_noise = self._given_steps(step_noise, pixels, max(s.noise_draws for s in starts))
+        text = self._text_states(columns, scales)
         place = _Placement(self.mesh, size)
 
         latents = programs.encode(
             *self._vae,
             place(pictures.to_model(pixels)),
             place(keys),
-            place(self._given("posterior_noise", posterior_noise, pixels)),
+            place(posterior_noise),
         )
         latents = programs.denoise(
             self._unet[0],
@@ -232,13 +236,13 @@ class Img2ImgPipeline:
             self._unet[1],
             place.table(table),
             latents,
-            place(self._text_states(columns, scales)),
+            place(text),
             place(np.maximum(scales, 1)),
             jnp.float32(guidance_rescale),
             place(self._guidance_embedding(scales)),
             place(keys),
-            place(self._given("noise", noise, pixels)),
-            place.steps(self._given_steps(step_noise, pixels, max(s.noise_draws for s in starts))),
+            place(noise),
+            place(step_noise, axis=1),
         )
         result = np.asarray(latents)[:size]
         if output_type == "latent":
@@ -323,9 +327,6 @@ class _Placement:
         return jax.tree.map(
             lambda leaf: self(leaf) if leaf.ndim else jax.device_put(leaf, replicated(self.mesh)), table
         )
-
-    def steps(self, step_noise: ArrayLike | None) -> Latents | None:
-        return self(step_noise, axis=1)
 
 
 def _as(output_type: str, pixels: np.ndarray) -> Any:

@@ -16,6 +16,7 @@ from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import CLIPConfig, CLIPModel
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
 from img2img_jax.training.clip_loss import loss_fn, retrieval_top1
+from img2img_jax.training.pixels import to_model
 
 
 def train(config: ConfigDict, emoji: EmojiSet, tokenizer: ClipTokenizer, workdir: Path) -> None:
@@ -31,7 +32,7 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: ClipTokenizer, workdir
     @jax.jit
     def features(params, images, input_ids):
         clip = nnx.merge(graphdef, params)
-        return clip.image_features(images.astype("float32") / 127.5 - 1), clip.text_features(input_ids)
+        return clip.image_features(to_model(images)), clip.text_features(input_ids)
 
     def evaluate(params, step: int) -> dict[str, float]:
         result = {}

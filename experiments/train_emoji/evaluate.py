@@ -26,6 +26,7 @@ from img2img_jax.data.captions import canonical
 from img2img_jax.data.emoji import STYLES, EmojiSet
 from img2img_jax.models import AutoencoderKL
 from img2img_jax.reports.contact_sheet import contact_sheet
+from img2img_jax.training.pixels import to_model
 from img2img_jax.training.vae_loss import psnr
 
 _MODEL = flags.DEFINE_string("model", "img2img_jax/assets/model", "Folder of the exported model.")
@@ -80,11 +81,11 @@ class Evaluation:
         vae = load_component(AutoencoderKL, self.model / "vae", dtype=jnp.float32)
         graphdef, state = nnx.split(vae)
         index = held_out(self.emoji, "unseen_concept", 96)
-        images = np.asarray(self.emoji.images[index], np.float32) / 127.5 - 1
+        images = np.asarray(self.emoji.images[index])
 
         @jax.jit
         def measured(state, x):
-            vae = nnx.merge(graphdef, state)
+            vae, x = nnx.merge(graphdef, state), to_model(x)
             return psnr(vae.decode(vae.encode(x)[0]), x)
 
         values = np.concatenate([np.asarray(measured(state, images[i : i + 16])) for i in range(0, 96, 16)])

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import app, flags
 from batches import load_emoji, pictures_at
 from flax import nnx
@@ -31,6 +30,7 @@ from img2img_jax.models import (
     UNet2DConditionModel,
 )
 from img2img_jax.training.fit import restore_ema
+from img2img_jax.training.pixels import to_model
 from img2img_jax.training.standardise import standardise_latents, standardise_text_states
 
 _CLIP = flags.DEFINE_string("clip", None, "Work directory of the CLIP stage.")
@@ -59,10 +59,9 @@ def trained(model_class: type, config_class: type, workdir: str) -> nnx.Module:
 def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
     """Standardises the latents over 512 augmented training pictures and saves the VAE."""
     vae = trained(AutoencoderKL, AutoencoderKLConfig, workdir)
-    encode = nnx.jit(lambda vae, images: vae.encode(images)[0])
+    encode = nnx.jit(lambda vae, images: vae.encode(to_model(images))[0])
     draw = pictures_at(emoji, batch_size=32)
-    batches = (draw(step)[0].astype(np.float32) / 127.5 - 1 for step in range(16))
-    latents = jnp.concatenate([encode(vae, images) for images in batches])
+    latents = jnp.concatenate([encode(vae, draw(step)[0]) for step in range(16)])
     standardise_latents(vae, latents.mean((0, 1, 2)), latents.std((0, 1, 2)))
     save_component(vae, target / "vae", dtype=jnp.dtype(_DTYPE.value))
 

@@ -26,6 +26,7 @@ from img2img_jax.models import AutoencoderKL, CLIPTextModel, UNet2DConditionConf
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
 from img2img_jax.training.diffusion_loss import NoiseTable, caption_gap, loss_fn
 from img2img_jax.training.initial import zero_residuals
+from img2img_jax.training.pixels import to_model
 
 
 def weights_digest(module: nnx.Module) -> str:
@@ -57,7 +58,7 @@ class LatentCache:
             self.latents, self.colours = stored["latents"], stored["colours"]
 
     def _encode(self, vae: AutoencoderKL, variants: int) -> tuple[np.ndarray, np.ndarray]:
-        encode = nnx.jit(lambda vae, x: vae.scale(vae.encode(x.astype(jnp.float32) / 127.5 - 1)[0]))
+        encode = nnx.jit(lambda vae, x: vae.scale(vae.encode(to_model(x))[0]))
         augment, latents, colours = Augmentation(), [], []
         jobs = [(v, i) for v in range(variants) for i in self.index]
         for first in tqdm(range(0, len(jobs), 16), desc="encoding"):

@@ -16,6 +16,7 @@ from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
 from img2img_jax.training.initial import zero_residuals
+from img2img_jax.training.pixels import to_model
 from img2img_jax.training.vae_loss import VAELossConfig, loss_fn, psnr
 
 
@@ -31,7 +32,7 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path)
     @jax.jit
     def reconstruct(params, images):
         vae = nnx.merge(graphdef, params)
-        images = images.astype(jnp.float32) / 127.5 - 1
+        images = to_model(images)
         decoded = vae.decode(vae.encode(images)[0])
         return decoded, psnr(decoded, images)
 

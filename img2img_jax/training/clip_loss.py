@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from img2img_jax.models import CLIPModel
+from img2img_jax.training.pixels import to_model
 from img2img_jax.types import Image, TokenIds
 
 
@@ -39,7 +40,7 @@ def loss_fn(graphdef: nnx.GraphDef, smoothing: float = 0.0):
 
     def loss(params, frozen, batch, key):
         del frozen, key
-        images = batch["images"].astype(jnp.float32) / 127.5 - 1.0
+        images = to_model(batch["images"])
         return clip_loss(nnx.merge(graphdef, params), images, batch["input_ids"], smoothing)
 
     return loss

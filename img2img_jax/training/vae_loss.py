@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from img2img_jax.models import AutoencoderKL
+from img2img_jax.training.pixels import to_model
 from img2img_jax.types import Image, Latents
 
 
@@ -61,7 +62,7 @@ def loss_fn(graphdef: nnx.GraphDef, config: VAELossConfig):
     def loss(params, frozen, batch, key):
         del frozen
         vae: AutoencoderKL = nnx.merge(graphdef, params)
-        images = batch["images"].astype(jnp.float32) / 127.5 - 1.0
+        images = to_model(batch["images"])
         mean, logvar = vae.encode(images)
         latents = mean + jnp.exp(0.5 * logvar) * jax.random.normal(key, mean.shape)
         decoded = vae.decode(latents)

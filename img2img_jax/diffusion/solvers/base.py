@@ -24,6 +24,17 @@ BASIS = ("x", "saved", "output", "m0", "m1", "m2", "m3", "noise")
 X, SAVED, OUTPUT, M0, M1, M2, M3, NOISE = np.eye(len(BASIS))
 M = (M0, M1, M2, M3)
 
+# The options every scheduler class of diffusers has, with the defaults most of them share.
+COMMON_DEFAULTS: Mapping[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+    "steps_offset": 0,
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Row:

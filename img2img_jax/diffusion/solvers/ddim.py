@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import NOISE, OUTPUT, Grid, Row, TimestepSolver, X
+from .base import COMMON_DEFAULTS, NOISE, OUTPUT, Grid, Row, TimestepSolver, X
 
 
 class DDIM(TimestepSolver):
@@ -10,16 +10,10 @@ class DDIM(TimestepSolver):
 
     uses_eta = True
     defaults = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.0001,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "trained_betas": None,
+        **COMMON_DEFAULTS,
         "clip_sample": True,
         "clip_sample_range": 1.0,
         "set_alpha_to_one": True,
-        "steps_offset": 0,
-        "prediction_type": "epsilon",
         "thresholding": False,
         "timestep_spacing": "leading",
         "rescale_betas_zero_snr": False,

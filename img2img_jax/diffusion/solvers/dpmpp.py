@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import time_grid
-from .base import M0, M1, NOISE, Grid, Row, SigmaSolver, X
+from .base import COMMON_DEFAULTS, M0, M1, NOISE, Grid, Row, SigmaSolver, X
 
 
 class WholeTimestepSolver(SigmaSolver):
@@ -40,13 +40,8 @@ class DPMSolverPP2M(WholeTimestepSolver):
     """Second-order multistep in x_0, with first-order steps at the two ends."""
 
     defaults = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.0001,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "trained_betas": None,
+        **COMMON_DEFAULTS,
         "solver_order": 2,
-        "prediction_type": "epsilon",
         "thresholding": False,
         "algorithm_type": "dpmsolver++",
         "solver_type": "midpoint",
@@ -61,7 +56,6 @@ class DPMSolverPP2M(WholeTimestepSolver):
         "lambda_min_clipped": -float("inf"),
         "variance_type": None,
         "timestep_spacing": "linspace",
-        "steps_offset": 0,
         "rescale_betas_zero_snr": False,
     }
 

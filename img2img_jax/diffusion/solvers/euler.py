@@ -2,19 +2,14 @@
 
 import numpy as np
 
-from .base import NOISE, OUTPUT, Grid, Row, ScaledSolver, X
+from .base import COMMON_DEFAULTS, NOISE, OUTPUT, Grid, Row, ScaledSolver, X
 
 
 class Euler(ScaledSolver):
     """First-order steps of the probability-flow ODE d(x/alpha)/ds = eps, s = sigma / alpha."""
 
     defaults = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.0001,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "trained_betas": None,
-        "prediction_type": "epsilon",
+        **COMMON_DEFAULTS,
         "interpolation_type": "linear",
         "use_karras_sigmas": False,
         "use_exponential_sigmas": False,
@@ -23,7 +18,6 @@ class Euler(ScaledSolver):
         "sigma_max": None,
         "timestep_spacing": "linspace",
         "timestep_type": "discrete",
-        "steps_offset": 0,
         "rescale_betas_zero_snr": False,
         "final_sigmas_type": "zero",
     }
@@ -48,14 +42,8 @@ class EulerAncestral(Euler):
     """Euler steps below the next level, then fresh noise up to it."""
 
     defaults = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.0001,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "trained_betas": None,
-        "prediction_type": "epsilon",
+        **COMMON_DEFAULTS,
         "timestep_spacing": "linspace",
-        "steps_offset": 0,
         "rescale_betas_zero_snr": False,
     }
 

@@ -1,24 +1,20 @@
 """Heun's second-order method (Karras et al. 2206.00364, algorithm 1)."""
 
-from .base import M0, M1, SAVED, Grid, Row, ScaledSolver, X
+from .base import COMMON_DEFAULTS, M0, M1, SAVED, Grid, Row, ScaledSolver, X
 
 
 class Heun(ScaledSolver):
     """An Euler step, then the trapezoid rule over it: two evaluations a step, one at the last."""
 
     defaults = {
-        "num_train_timesteps": 1000,
+        **COMMON_DEFAULTS,
         "beta_start": 0.00085,
         "beta_end": 0.012,
-        "beta_schedule": "linear",
-        "trained_betas": None,
-        "prediction_type": "epsilon",
         "use_karras_sigmas": False,
         "use_exponential_sigmas": False,
         "use_beta_sigmas": False,
         "clip_sample": False,
         "timestep_spacing": "linspace",
-        "steps_offset": 0,
     }
 
     def evaluations(self, steps: int) -> int:

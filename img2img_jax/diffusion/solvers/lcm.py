@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .base import NOISE, Grid, Row, TimestepSolver, X
+from .base import COMMON_DEFAULTS, NOISE, Grid, Row, TimestepSolver, X
 
 _SIGMA_DATA = 0.5
 
@@ -12,17 +12,14 @@ class LCM(TimestepSolver):
     clean."""
 
     defaults = {
-        "num_train_timesteps": 1000,
+        **COMMON_DEFAULTS,
         "beta_start": 0.00085,
         "beta_end": 0.012,
         "beta_schedule": "scaled_linear",
-        "trained_betas": None,
         "original_inference_steps": 50,
         "clip_sample": False,
         "clip_sample_range": 1.0,
         "set_alpha_to_one": True,
-        "steps_offset": 0,
-        "prediction_type": "epsilon",
         "thresholding": False,
         "timestep_spacing": "leading",
         "timestep_scaling": 10.0,

@@ -3,7 +3,7 @@ k-diffusion."""
 
 import numpy as np
 
-from .base import Grid, M, Row, ScaledSolver, X
+from .base import COMMON_DEFAULTS, Grid, M, Row, ScaledSolver, X
 
 _ORDER = 4
 # Gauss-Legendre quadrature: exact for the cubic through four derivatives.
@@ -19,17 +19,11 @@ class LMS(ScaledSolver):
     """
 
     defaults = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.0001,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "trained_betas": None,
+        **COMMON_DEFAULTS,
         "use_karras_sigmas": False,
         "use_exponential_sigmas": False,
         "use_beta_sigmas": False,
-        "prediction_type": "epsilon",
         "timestep_spacing": "linspace",
-        "steps_offset": 0,
     }
 
     def rows(self, grid: Grid, first: int) -> list[Row]:

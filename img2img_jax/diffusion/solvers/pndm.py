@@ -5,8 +5,7 @@ import dataclasses
 
 import numpy as np
 
-from .base import M0, M1, M2, M3, SAVED, Grid, Row, TimestepSolver, X
-from .ddim import DDIM
+from .base import COMMON_DEFAULTS, M0, M1, M2, M3, SAVED, Grid, Row, TimestepSolver, X
 
 # Combinations of outputs by the number of evaluations so far. The second evaluation (1) repeats the first
 # step with the mean of both its ends and is then forgotten; until four others are known the first output
@@ -42,19 +41,8 @@ class PNDM(TimestepSolver):
     """
 
     defaults = {
-        **{
-            key: DDIM.defaults[key]
-            for key in (
-                "num_train_timesteps",
-                "beta_start",
-                "beta_end",
-                "beta_schedule",
-                "trained_betas",
-                "prediction_type",
-                "timestep_spacing",
-                "steps_offset",
-            )
-        },
+        **COMMON_DEFAULTS,
+        "timestep_spacing": "leading",
         "skip_prk_steps": False,
         "set_alpha_to_one": False,
     }

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .base import M0, SAVED, Grid, M, Row, X
+from .base import COMMON_DEFAULTS, M0, SAVED, Grid, M, Row, X
 from .dpmpp import WholeTimestepSolver
 
 
@@ -12,13 +12,8 @@ class UniPC(WholeTimestepSolver):
     """Each evaluation first corrects the state it was made at (UniC), then predicts the next (UniP)."""
 
     defaults = {
-        "num_train_timesteps": 1000,
-        "beta_start": 0.0001,
-        "beta_end": 0.02,
-        "beta_schedule": "linear",
-        "trained_betas": None,
+        **COMMON_DEFAULTS,
         "solver_order": 2,
-        "prediction_type": "epsilon",
         "thresholding": False,
         "predict_x0": True,
         "solver_type": "bh2",
@@ -30,7 +25,6 @@ class UniPC(WholeTimestepSolver):
         "use_beta_sigmas": False,
         "use_flow_sigmas": False,
         "timestep_spacing": "linspace",
-        "steps_offset": 0,
         "final_sigmas_type": "zero",
         "rescale_betas_zero_snr": False,
         "sigma_min": None,
