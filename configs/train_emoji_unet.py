@@ -11,15 +11,16 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
-    steps = 10 if tiny else 1500
+    steps = 10 if tiny else 40000
     return ConfigDict(
         dict(
             stage="unet",
             resolution=64,
             batch_size=8 if tiny else 16,
-            num_concepts=20 if tiny else 84,
+            num_concepts=20 if tiny else 300,
             variants=1 if tiny else 6,
             caption_dropout=0.1,
+            timestep_skew=1.4,
             scheduler=dict(
                 _class_name="DDIMScheduler",
                 beta_schedule="scaled_linear",
@@ -49,10 +50,10 @@ def get_config(arg: str = "") -> ConfigDict:
             optimizer=dict(learning_rate=5e-4, steps=steps, warmup_steps=min(200, steps // 2), weight_decay=0.01),
             fit=dict(
                 steps=steps,
-                ema_decay=0.999,
+                ema_decay=0.9995,
                 log_every=5 if tiny else 20,
-                evaluate_every=10 if tiny else 300,
-                checkpoint_every=10 if tiny else 100,
+                evaluate_every=10 if tiny else 500,
+                checkpoint_every=10 if tiny else 250,
             ),
             prompts=(
                 "red apple, flat style",

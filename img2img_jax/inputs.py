@@ -26,7 +26,7 @@ def find_inputs(path: str | os.PathLike, prompt: str | None = None) -> list[Inpu
 
     Args:
       path: a picture, or a folder. A folder's `metadata.jsonl` (the imagefolder convention: one object a line
-        with "file_name", relative to the folder, and "prompt") gives order and prompts; pictures it does not
+        with "file_name", relative to the folder, and "prompt" or "text") gives order and prompts; pictures it does not
         mention follow by name. Hidden files and subfolders are passed over.
       prompt: used for all of them instead of the manifest's.
 
@@ -61,7 +61,7 @@ def _read_manifest(path: Path) -> dict[str, str | None]:
             continue
         try:
             row = json.loads(line)
-            name, prompt = os.path.normpath(row["file_name"]), row.get("prompt")
+            name, prompt = os.path.normpath(row["file_name"]), row.get("prompt", row.get("text"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f'{path}, line {number}: not an object with "file_name" and "prompt" ({error}); correct it'

@@ -28,7 +28,7 @@ from img2img_jax.checkpoints import (
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.strength import ResolvedStart
 from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel
-from img2img_jax.models.layers import sinusoidal_embedding
+from img2img_jax.models.layers import guidance_embedding
 from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
 from img2img_jax.prompts import load_tokenizer, tokenize
 from img2img_jax.types import DType
@@ -301,12 +301,8 @@ class Img2ImgPipeline:
         return states[[distinct.index(text) for text in column]]
 
     def _guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
-        """LCM's guidance embedding (Luo et al. 2310.04378): that of (scale - 1) * 1000, sines first."""
         dim = self.unet.config.time_cond_proj_dim
-        if dim is None:
-            return None
-        w = jnp.asarray((scales - 1) * 1000, jnp.float32)
-        return np.asarray(sinusoidal_embedding(w, dim, flip_sin_to_cos=False, downscale_freq_shift=1))
+        return None if dim is None else np.asarray(guidance_embedding(scales, dim))
 
 
 class _Placement:

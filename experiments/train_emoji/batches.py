@@ -14,21 +14,22 @@ from img2img_jax.data.emoji import STYLES, EmojiSet
 Drawn = tuple[np.ndarray, list[str]]
 
 
-def pictures_at(
-    emoji: EmojiSet, *, batch_size: int, num_concepts: int = 0, seed: int = 0, augmentation: Augmentation | None = None
-) -> Callable[[int], Drawn]:
+def augmented(emoji: EmojiSet, index: int, rng: np.random.Generator) -> tuple[np.ndarray, str | None]:
+    """One picture of the set, changed at random, uint8 [H,W,3], and its colour word if it was recoloured."""
+    return Augmentation()(np.asarray(emoji.images[index]), emoji.records[index], rng)
+
+
+def pictures_at(emoji: EmojiSet, *, batch_size: int, num_concepts: int = 0, seed: int = 0) -> Callable[[int], Drawn]:
     """A function from step to ``(uint8 [B,H,W,3], captions)``: random training pictures, augmented, captioned."""
     chosen = emoji.select(split="train", num_concepts=num_concepts or None)
-    augment = augmentation or Augmentation()
 
     def draw(step: int) -> Drawn:
         rng = np.random.default_rng((seed, step))
         images, captions = [], []
         for index in rng.choice(chosen, batch_size, replace=batch_size > len(chosen)):
-            record = emoji.records[index]
-            image, colour = augment(np.asarray(emoji.images[index]), record, rng)
+            image, colour = augmented(emoji, index, rng)
             images.append(image)
-            captions.append(caption(record, rng, colour=colour))
+            captions.append(caption(emoji.records[index], rng, colour=colour))
         return np.stack(images), captions
 
     return draw

@@ -2,6 +2,7 @@
 
   python experiments/train_emoji/export.py --clip=runs/clip --vae=runs/vae --model=runs/model      (before the UNet)
   python experiments/train_emoji/export.py --unet=runs/unet --model=runs/model                     (after it)
+  python experiments/train_emoji/export.py --unet=runs/lcm --model=runs/model_lcm --parts_of=runs/model
 
 The VAE's latents and the text encoder's states are standardised per channel over the training set, folded into the
 weights. ``--model`` then loads with this package and with PyTorch diffusers.
@@ -36,6 +37,7 @@ from img2img_jax.training.standardise import standardise_latents, standardise_te
 _CLIP = flags.DEFINE_string("clip", None, "Work directory of the CLIP stage.")
 _VAE = flags.DEFINE_string("vae", None, "Work directory of the VAE stage.")
 _UNET = flags.DEFINE_string("unet", None, "Work directory of the UNet stage.")
+_PARTS_OF = flags.DEFINE_string("parts_of", None, "Model whose VAE, text encoder and tokenizer to copy; with --unet.")
 _MODEL = flags.DEFINE_string("model", None, "Folder of the model to write.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the weights in the files.")
@@ -80,8 +82,15 @@ def export_clip(workdir: str, emoji: EmojiSet, target: Path) -> None:
     save_component(encoder, target / "text_encoder", dtype=jnp.dtype(_DTYPE.value))
 
 
-def export_unet(workdir: str, target: Path) -> None:
-    """Saves the UNet, the scheduler's configuration and the index that makes the folder a pipeline."""
+def export_unet(workdir: str, target: Path, parts_of: Path | None = None) -> None:
+    """Saves the UNet, the scheduler's configuration and the index that makes the folder a pipeline.
+
+    Args:
+      parts_of: a model whose VAE, text encoder and tokenizer the UNet was trained with; copied to ``target``.
+    """
+    if parts_of is not None:
+        for part in ("vae", "text_encoder", "tokenizer"):
+            shutil.copytree(parts_of / part, target / part, dirs_exist_ok=True)
     unet = trained(UNet2DConditionModel, UNet2DConditionConfig, workdir)
     save_component(unet, target / "unet", dtype=jnp.dtype(_DTYPE.value))
     scheduler = stage_config(workdir)["scheduler"]
@@ -97,7 +106,7 @@ def main(_: list[str]) -> None:
     if _CLIP.value:
         export_clip(_CLIP.value, load_emoji(_DATA.value, stage_config(_CLIP.value)["resolution"]), target)
     if _UNET.value:
-        export_unet(_UNET.value, target)
+        export_unet(_UNET.value, target, Path(_PARTS_OF.value) if _PARTS_OF.value else None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Trains one stage of the emoji model: ``--config=configs/train_emoji_{clip,vae,unet}.py[:tiny] --workdir=DIR``."""
+"""Trains one stage of the emoji model: ``--config=configs/train_emoji_STAGE.py[:tiny] --workdir=DIR``.
+
+Stages: clip, vae, unet, lcm, judge.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from ml_collections import config_flags
 _CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/train_emoji_*.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and previews go; a run there resumes.")
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set (scripts/build_emoji.py); default: the user cache.")
-_MODEL = flags.DEFINE_string("model", None, "Folder with vae/ and text_encoder/ (export.py); the UNet stage only.")
+_MODEL = flags.DEFINE_string("model", None, "Folder with vae/ and text_encoder/ (export.py); the unet and lcm stages.")
+_INIT = flags.DEFINE_string("init", None, "Folder of a model whose unet/ to begin with; the unet and lcm stages.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -23,13 +27,15 @@ def main(_: list[str]) -> None:
 
     logging.set_verbosity(logging.INFO)
     config, workdir = _CONFIG.value, Path(_WORKDIR.value)
-    if config.stage == "unet" and not _MODEL.value:
-        raise app.UsageError("the UNet stage needs --model, the folder export.py wrote vae/ and text_encoder/ to")
+    if config.stage in ("unet", "lcm") and not _MODEL.value:
+        raise app.UsageError("this stage needs --model, the folder export.py wrote vae/ and text_encoder/ to")
     workdir.mkdir(parents=True, exist_ok=True)
     _keep_config(config, workdir / "config.json")
     emoji = load_emoji(_DATA.value, config.resolution)
     tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
-    extra = {"model": Path(_MODEL.value)} if config.stage == "unet" else {}
+    extra = {}
+    if config.stage in ("unet", "lcm"):
+        extra = {"model": Path(_MODEL.value), "init": Path(_INIT.value) if _INIT.value else None}
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
 
 

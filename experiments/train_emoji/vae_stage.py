@@ -10,7 +10,7 @@ import numpy as np
 from batches import held_out, pictures_at
 from flax import nnx
 from ml_collections import ConfigDict
-from PIL import Image
+from sheet import save_sheet, to_uint8
 
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
@@ -39,13 +39,9 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path)
     def evaluate(params, step: int) -> dict[str, float]:
         images = np.asarray(emoji.images[index])
         decoded, values = zip(*(reconstruct(params, chunk) for chunk in np.array_split(images, 8)), strict=True)
-        pictures = np.asarray(jnp.clip(jnp.concatenate(decoded) * 127.5 + 127.5, 0, 255)).astype(np.uint8)
-        rows = [
-            np.concatenate(list(x[i : i + 10]), 1)
-            for i in range(0, min(len(images), 60) - 9, 20)
-            for x in (images, pictures)
-        ]
-        Image.fromarray(np.concatenate(rows)).save(workdir / f"reconstructions_{step:06d}.png")
+        pictures = to_uint8(jnp.concatenate(decoded))
+        rows = [x[i : i + 10] for i in range(0, min(len(images), 60) - 9, 20) for x in (images, pictures)]
+        save_sheet(workdir / f"reconstructions_{step:06d}.png", rows)
         return {"psnr": float(jnp.concatenate(values).mean())}
 
     fit(

@@ -204,3 +204,9 @@ class Identity(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return x
+
+
+def guidance_embedding(scale: Float[Array, " b"], dim: int) -> Float[Array, "b dim"]:
+    """What LCM checkpoints are told of the guidance scale (Luo et al. 2310.04378): (scale - 1) * 1000, sines first."""
+    w = (jnp.asarray(scale, jnp.float32) - 1) * 1000
+    return sinusoidal_embedding(w, dim, flip_sin_to_cos=False, downscale_freq_shift=1)

@@ -71,9 +71,22 @@ def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
     assert {"psnr", "eval/psnr"} <= train("vae")
     export.export_clip(str(tmp_path / "clip"), emoji, model)
     export.export_vae(str(tmp_path / "vae"), emoji, model)
-    assert {"loss/0", "loss/3", "eval/gap900"} <= train("unet", model=model)
+    assert {"loss/0", "loss/3", "eval/train/gap900", "eval/unseen_concept/loss"} <= train("unet", model=model)
     assert list((tmp_path / "unet").glob("preview_*.png"))
     export.export_unet(str(tmp_path / "unet"), model)
+
+    assert {"concept", "eval/concept_top1", "eval/style"} <= train("judge")
+    concepts, styles = stages("picture_judge").PictureJudge(tmp_path / "judge")(emoji.images[:3])
+    assert (concepts.shape, styles.shape) == ((3, 24), (3, len(STYLES)))
+    np.testing.assert_allclose(np.exp(styles).sum(-1), 1, rtol=1e-5)
+
+    assert {"distance_to_picture", "eval/rms_to_teacher"} <= train("lcm", model=model)
+    assert list((tmp_path / "lcm").glob("preview_*.png"))
+    export.export_unet(str(tmp_path / "lcm"), model.with_name("lcm"), parts_of=model)
+    few = Img2ImgPipeline.from_pretrained(model.with_name("lcm"))
+    assert few.unet.config.time_cond_proj_dim == tiny_config("lcm").model.time_cond_proj_dim
+    drawn = few("red thing", emoji.images[:1], strength=1.0, num_inference_steps=4, output_type="np").images
+    assert np.isfinite(drawn).all()
 
     pipe = Img2ImgPipeline.from_pretrained(model)
     out = pipe("red thing, flat style", emoji.images[:1], strength=0.5, num_inference_steps=4, output_type="np")

@@ -1,0 +1,87 @@
+"""Latents of the training pictures, encoded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from batches import augmented
+from flax import nnx
+from tqdm import tqdm
+
+from img2img_jax.data.captions import caption
+from img2img_jax.data.emoji import EmojiSet
+from img2img_jax.data.tokenizer import ClipTokenizer
+from img2img_jax.models import AutoencoderKL
+from img2img_jax.training.pixels import to_model
+
+
+def weights_digest(module: nnx.Module) -> str:
+    """A short name for a network's weights."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(nnx.state(module)):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def encode_pictures(vae: AutoencoderKL, images: np.ndarray, size: int = 16) -> np.ndarray:
+    """Scaled latents (posterior means), float32 [n, h, w, c], of uint8 pictures [n, H, W, 3], ``size`` at a time."""
+    encode = nnx.jit(lambda vae, x: vae.scale(vae.encode(to_model(x))[0]))
+    padded = np.concatenate([images, np.repeat(images[-1:], -len(images) % size, 0)])
+    batches = tqdm(range(0, len(padded), size), desc="encoding")
+    return np.concatenate([np.asarray(encode(vae, padded[i : i + size])) for i in batches])[: len(images)]
+
+
+class LatentCache:
+    """Latents of every training picture in several augmented variants, encoded once and kept in a folder.
+
+    Attributes:
+      latents: float16 [variants, pictures, h, w, c]; colours: the recolouring of each, or None; index: into the set.
+    """
+
+    def __init__(self, folder: Path, emoji: EmojiSet, vae: AutoencoderKL, num_concepts: int, variants: int):
+        self.emoji, self.index = emoji, emoji.select(split="train", num_concepts=num_concepts or None)
+        # Named after what it was made from: another VAE, set or choice makes another cache.
+        made_from = f"{weights_digest(vae)}_{len(self.index)}_{variants}"
+        path = folder / f"latents_{made_from}.npz"
+        if not path.exists():
+            latents, colours = self._encode(vae, variants)
+            partial = path.with_name("partial_" + path.name)
+            np.savez(partial, latents=latents, colours=colours)
+            partial.replace(path)
+        with np.load(path) as stored:
+            self.latents, self.colours = stored["latents"], stored["colours"]
+
+    def _encode(self, vae: AutoencoderKL, variants: int) -> tuple[np.ndarray, np.ndarray]:
+        pictures, colours = [], []
+        for variant in range(variants):
+            for i in self.index:
+                picture, colour = np.asarray(self.emoji.images[i]), None
+                if variant:
+                    picture, colour = augmented(self.emoji, i, np.random.default_rng((variant, int(i))))
+                pictures.append(picture)
+                colours.append(colour or "")
+        latents = encode_pictures(vae, np.stack(pictures))
+        shape = (variants, len(self.index))
+        return latents.astype(np.float16).reshape(*shape, *latents.shape[1:]), np.asarray(colours).reshape(shape)
+
+    def batches(self, tokenizer: ClipTokenizer, size: int, dropout: float) -> Callable[[int], dict[str, np.ndarray]]:
+        """A function from step to ``latents`` and ``input_ids`` of random pictures; a share ``dropout`` of the captions
+        is empty."""
+
+        def batch_at(step: int) -> dict[str, np.ndarray]:
+            draw = np.random.default_rng((1, step))
+            variants = draw.integers(len(self.latents), size=size)
+            pictures = draw.integers(len(self.index), size=size)
+            captions = [
+                caption(self.emoji.records[self.index[p]], draw, colour=str(self.colours[v, p]) or None)
+                for v, p in zip(variants, pictures, strict=True)
+            ]
+            kept = draw.random(size) >= dropout
+            ids = tokenizer([c if k else "" for c, k in zip(captions, kept, strict=True)])
+            return {"latents": self.latents[variants, pictures], "input_ids": np.asarray(ids)}
+
+        return batch_at

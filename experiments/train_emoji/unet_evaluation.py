@@ -1,0 +1,64 @@
+"""What the UNet stage looks at while it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from latent_cache import LatentCache, encode_pictures
+from preview import Preview
+from sheet import save_sheet
+
+from img2img_jax import programs
+from img2img_jax.data.captions import canonical
+from img2img_jax.data.tokenizer import ClipTokenizer
+from img2img_jax.diffusion.scheduler import Scheduler
+from img2img_jax.models import AutoencoderKL, CLIPTextModel
+from img2img_jax.training.diffusion_loss import NoiseTable, caption_gap, denoising_errors
+
+SHOWN = 32
+
+
+class UNetEvaluation:
+    """The caption gap, the loss on held-out pictures, and a grid drawn from the prompts of the configuration.
+
+    Measured on ``SHOWN`` pictures each of the training set, of held-out styles and of held-out concepts.
+    """
+
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        cache: LatentCache,
+        vae: AutoencoderKL,
+        encoder: CLIPTextModel,
+        tokenizer: ClipTokenizer,
+        scheduler: Scheduler,
+        preview: Preview,
+        workdir: Path,
+    ):
+        self.graphdef, self.preview, self.workdir = graphdef, preview, workdir
+        self.table, self.prediction_type = NoiseTable.of(scheduler.schedule), scheduler.prediction_type
+        text, emoji, self.sets = nnx.split(encoder), cache.emoji, {}
+        for split in ("train", "unseen_style", "unseen_concept"):
+            index = cache.index if split == "train" else emoji.select(split=split)
+            index = index[np.linspace(0, len(index) - 1, SHOWN).astype(int)]
+            ids = np.asarray(tokenizer([canonical(emoji.records[i]) for i in index]))
+            self.sets[split] = encode_pictures(vae, emoji.images[index]), programs.read_prompts(*text, ids)
+        self.measure = jax.jit(self._measure)
+
+    def _measure(self, params, latents, text) -> dict[str, jax.Array]:
+        unet, noise = nnx.merge(self.graphdef, params), jax.random.normal(jax.random.key(0), latents.shape)
+        timesteps = jnp.linspace(20, len(self.table.alpha) - 20, len(latents)).astype(jnp.int32)
+        measured = {}
+        errors = denoising_errors(unet, self.table, latents, text, timesteps, noise, self.prediction_type)
+        for t in (900, 500):
+            measured[f"gap{t}"] = caption_gap(unet, self.table, latents, text, noise, t, self.prediction_type)
+        return {"loss": errors.mean(), **measured}
+
+    def __call__(self, params: nnx.State, step: int) -> dict[str, float]:
+        save_sheet(self.workdir / f"preview_{step:06d}.png", np.array_split(self.preview(params), 2))
+        measured = {name: self.measure(params, *held) for name, held in self.sets.items()}
+        return {f"{name}/{key}": float(v) for name, values in measured.items() for key, v in values.items()}
