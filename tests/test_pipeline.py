@@ -286,6 +286,15 @@ def test_one_value_serves_all_samples(pipe, call, images):
     np.testing.assert_array_equal(call(prompt="a cat", image=images[[0, 0, 0]], seed=7), repeated)
 
 
+def test_tiles_hardly_matter(pipe, images):
+    """Four pictures side by side, in tiles half as large: the same latents and pixels, but for the last digits."""
+    image = np.concatenate([np.concatenate([images, images[::-1]], 1), np.concatenate([images[:, ::-1], images], 1)], 2)
+    options = dict(strength=0.5, num_inference_steps=2, guidance_scale=1, output_type="np")
+    whole, tiled = pipe("a cat", image, **options), pipe("a cat", image, vae_tile_size=24, **options)
+    assert 0 < error(tiled.latents, whole.latents) < 1e-2
+    assert np.abs(tiled.images - whole.images).max() < 0.05
+
+
 def test_pictures_are_brought_to_size(pipe, images):
     odd = np.zeros((20, 17, 3), np.uint8)
     assert pipe("a cat", odd, strength=0, output_type="np").images.shape == (1, 20, 16, 3)
@@ -317,6 +326,7 @@ BAD = [
     (dict(prompt="a AND b", prompt_syntax="a1111"), "'a AND b' contains 'AND'"),
     (dict(clip_skip=2), "clip_skip=2 .*0 to 1"),
     (dict(clip_skip=None), "clip_skip=None .*0 leaves out none"),
+    (dict(vae_tile_size=13), "vae_tile_size=13 .*at least 14 pixels"),
     (dict(seed=-1), r"seed -1 at position 0 .*2\*\*32"),
     (dict(seed=0.5), "seed 0.5"),
     (dict(output_type="jpg"), "output_type='jpg'.*pil"),

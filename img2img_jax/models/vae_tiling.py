@@ -7,7 +7,7 @@ removed here:
 - Its border. Every tile is computed with a margin (`halo`) as wide as the layers' reach, and the margin is cut off.
 - Its statistics. GroupNorm takes mean and variance over the picture. So all tiles use the same ones: measured on the
   tiles, pooled, and given to all. The first round measures tiles that are normalised each by itself; every further
-  round measures with what the last one found, and is exact one norm deeper at least.
+  round measures with what the last one found, and is exact at least one norm deeper.
 
 What is left is the error of the statistics, and it is the same in all tiles: there is no edge to be seen.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from functools import partial
 from typing import TypeAlias
 
 import jax
@@ -30,8 +31,8 @@ from img2img_jax.models.autoencoder_tiny import AutoencoderTiny
 from img2img_jax.models.layers import GroupNorm
 from img2img_jax.types import Image, Latents
 
-ROUNDS = 2
-"""Rounds that measure statistics before the one that makes the picture; docs/large_images.md has the errors."""
+ROUNDS = 4
+"""Rounds that measure statistics before the one that makes the picture; docs/large_images.md has errors and costs."""
 
 Moments: TypeAlias = tuple[Float[Array, "... b c"], Float[Array, "... b c"]]
 """Mean and variance of the groups, as every channel sees them."""
@@ -95,12 +96,12 @@ def _in_tiles(vae: AutoencoderKL | AutoencoderTiny, method: str, x: Array, tile_
     rows, columns = (TileRow.cover(n // unit, tile_size // factor, vae.halo) for n in x.shape[1:3])
     graphdef, state = nnx.split(vae)
 
-    def one_tile(given: list[Moments] | None, tile: Array) -> tuple[Array, list[Moments]]:
+    def one_tile(given: list[Moments], own: bool | Array, tile: Array) -> tuple[Array, list[Moments]]:
         (top, left), kept = tile[:2] * unit, tile[2:].reshape(2, 2)
         patch = jax.lax.dynamic_slice(
             x, (0, top, left, 0), (len(x), rows.size * unit, columns.size * unit, x.shape[-1])
         )
-        module, statistics = nnx.merge(graphdef, state), _TileStatistics(given, kept, (rows.size, columns.size))
+        module, statistics = nnx.merge(graphdef, state), _TileStatistics(given, own, kept, (rows.size, columns.size))
         for _, norm in nnx.iter_modules(module):
             if isinstance(norm, GroupNorm):
                 norm.statistics = statistics
@@ -117,28 +118,33 @@ def _in_tiles(vae: AutoencoderKL | AutoencoderTiny, method: str, x: Array, tile_
         ]
     )
     area = np.float32((tiles[:, 3] - tiles[:, 2]) * (tiles[:, 5] - tiles[:, 4]))
-    given = None
-    for _ in range(ROUNDS):
-        seen = jax.lax.map(lambda tile, given=given: one_tile(given, tile)[1], tiles)
-        given = [_pooled(moments, area / area.sum()) for moments in seen]
-    return _joined(jax.lax.map(lambda tile: one_tile(given, tile)[0], tiles), rows, columns, unit_out)
+
+    def measured(own: bool | Array, given: list[Moments]) -> list[Moments]:
+        seen = jax.lax.map(lambda tile: one_tile(given, own, tile)[1], tiles)
+        return [_pooled(moments, area / area.sum()) for moments in seen]
+
+    nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: one_tile([], True, tiles[0])[1]))
+    given = jax.lax.fori_loop(0, ROUNDS, lambda turn, given: measured(turn == 0, given), nothing)
+    return _joined(jax.lax.map(lambda tile: one_tile(given, False, tile)[0], tiles), rows, columns, unit_out)
 
 
 class _TileStatistics:
-    """What norms take instead of their own statistics: the `given` ones, in the order of the calls; `seen` are kept.
+    """What norms take: the `given` statistics, in the order of the calls, or a tile's `own`; those `seen` are kept.
 
     Only pixels between `kept` (begins and ends along both axes, in latents) are measured, so that every pixel of the
     picture counts once.
     """
 
-    def __init__(self, given: list[Moments] | None, kept: Array, size: tuple[int, int]):
-        self.given, self.kept, self.size, self.seen = given, kept, size, []
+    def __init__(self, given: list[Moments], own: bool | Array, kept: Array, size: tuple[int, int]):
+        self.given, self.own, self.kept, self.size, self.seen = given, own, kept, size, []
 
     def __call__(self, norm: GroupNorm, x: Float[Array, "b h w c"]) -> Moments:
         place = len(self.seen)
         masks = [self._mask(n, size, ends) for n, size, ends in zip(x.shape[1:3], self.size, self.kept, strict=True)]
         self.seen.append(norm.measure(x, masks[0][:, None] * masks[1]))
-        return self.seen[place] if self.given is None else self.given[place]
+        if self.own is True:
+            return self.seen[place]
+        return jax.tree.map(partial(jnp.where, self.own), self.seen[place], self.given[place])
 
     @staticmethod
     def _mask(pixels: int, size: int, ends: Array) -> Float[Array, " pixels"]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from img2img_jax import programs
 from img2img_jax.checkpoints import load_component
-from img2img_jax.models import AutoencoderKL, AutoencoderTiny, AutoencoderTinyConfig, vae_tiling
+from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig, AutoencoderTiny, AutoencoderTinyConfig, vae_tiling
 from img2img_jax.models.vae_tiling import TileRow, check_tile_size
 from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.testing.tiny import random_model
@@ -31,7 +31,7 @@ def test_tiles_cover_everything_once_with_full_margins(length, halo, more):
 
 
 def test_tiles_are_no_larger_than_they_must_be():
-    assert TileRow.cover(128, 64, 7).size == 53  # three of 64 would overlap by far more than their margins
+    assert TileRow.cover(128, 64, 7).size == 52  # three of 64 would overlap by far more than their margins
     assert TileRow.cover(60, 64, 7) == TileRow(size=60, starts=(0,), edges=(0, 60))
 
 
@@ -59,7 +59,7 @@ def whole(vae, picture):
     return mean, logvar, np.asarray(jax.jit(vae.decode)(mean))
 
 
-def in_tiles(vae, **kw):
+def in_tiles(vae):
     encode = jax.jit(lambda x: vae_tiling.tiled_encode(vae, x, TILE))
     return encode, jax.jit(lambda z: vae_tiling.tiled_decode(vae, z, TILE))
 
@@ -70,10 +70,11 @@ def error(found, wanted):
 
 class TestEmbeddedModel:
     def test_encode(self, vae, picture, whole):
+        """The encoder has four norms above the latents: after four rounds all statistics are exact."""
         mean, logvar = in_tiles(vae)[0](picture)
         print(f"relative error {error(mean, whole[0]):.1e}")
-        assert error(mean, whole[0]) < 5e-3
-        assert error(logvar, whole[1]) < 5e-3
+        assert error(mean, whole[0]) < 1e-5
+        assert error(logvar, whole[1]) < 1e-5
 
     def test_decode_has_no_visible_edge(self, vae, whole):
         """Steps across the edges of tiles, against the whole picture's, are no larger than elsewhere."""
@@ -91,23 +92,28 @@ class TestEmbeddedModel:
             assert (steps[edges - 1] < elsewhere.max()).all()
             assert steps[edges - 1].mean() < 2 * elsewhere.mean()
 
-    def test_more_rounds_come_closer(self, vae, picture, whole, monkeypatch):
-        """The encoder has four norms above the latents: after four rounds all statistics are exact."""
-        monkeypatch.setattr(vae_tiling, "ROUNDS", 4)
-        assert error(in_tiles(vae)[0](picture)[0], whole[0]) < 1e-5
 
-    def test_takes_less_memory(self, vae):
-        graphdef, state = nnx.split(vae)
-        images, latents = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((1, 768, 768, 3), (1, 192, 192, 6)))
-        keys = jax.random.split(jax.random.key(0), 1)
+def test_takes_less_memory():
+    """As compiled: without attention, whose blocks of queries bound its memory with tiles or without."""
+    config = AutoencoderKLConfig(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        mid_block_add_attention=False,
+    )
+    graphdef, state = nnx.split(random_model(AutoencoderKL, config, np.random.default_rng(0)))
+    images, latents = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 512, 512, 3), (1, 256, 256, 4)))
+    keys = jax.random.split(jax.random.key(0), 1)
 
-        def needed(program, *arguments, tile_size):
-            return program.lower(graphdef, state, *arguments, tile_size=tile_size).compile().memory_analysis()
+    def needed(program, *arguments, tile_size):
+        compiled = program.lower(graphdef, state, *arguments, tile_size=tile_size).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / 2**20
 
-        for program, arguments in ((programs.encode, (images, keys, None)), (programs.decode, (latents,))):
-            before, after = (needed(program, *arguments, tile_size=size).temp_size_in_bytes for size in (None, TILE))
-            print(f"{program.__name__}: {before / 2**20:.0f} MiB whole, {after / 2**20:.0f} MiB in tiles")
-            assert after < 0.7 * before
+    for program, arguments in ((programs.encode, (images, keys, None)), (programs.decode, (latents,))):
+        before, after = (needed(program, *arguments, tile_size=size) for size in (None, TILE))
+        print(f"{program.__name__}: {before:.0f} MiB whole, {after:.0f} MiB in tiles")
+        assert after < 0.6 * before
 
 
 def test_margins_are_as_wide_as_the_layers_see(vae):
