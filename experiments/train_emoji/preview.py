@@ -39,7 +39,7 @@ class Preview:
     ):
         self.graphdef, self.vae, count = graphdef, nnx.split(vae), len(prompts)
         texts = list(prompts) if cond_dim else [text for prompt in prompts for text in ("", prompt)]
-        states = programs.read_prompts(*nnx.split(encoder), np.asarray(tokenizer(texts)))
+        states = programs.read_prompts(*nnx.split(encoder), np.asarray(tokenizer(texts)))[0]
         self.text = states.reshape(count, -1, *states.shape[1:])
         self.table, _ = scheduler.table([1.0] * count, steps)
         self.blank, self.scales = jnp.zeros((count, *latent_shape)), jnp.full(count, guidance_scale)
@@ -56,6 +56,7 @@ class Preview:
             self.scales,
             jnp.float32(0),
             self.condition,
+            None,
             rng.sample_keys(list(range(len(self.text)))),
             None,
             None,

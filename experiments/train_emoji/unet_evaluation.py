@@ -46,7 +46,7 @@ class UNetEvaluation:
             index = cache.index if split == "train" else emoji.select(split=split)
             index = index[np.linspace(0, len(index) - 1, SHOWN).astype(int)]
             ids = np.asarray(tokenizer([canonical(emoji.records[i]) for i in index]))
-            self.sets[split] = encode_pictures(vae, emoji.images[index]), programs.read_prompts(*text, ids)
+            self.sets[split] = encode_pictures(vae, emoji.images[index]), programs.read_prompts(*text, ids)[0]
         self.measure = jax.jit(self._measure)
 
     def _measure(self, params, latents, text) -> dict[str, jax.Array]:
