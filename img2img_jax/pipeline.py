@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -377,6 +378,28 @@ class Img2ImgPipeline:
             untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]
             decoded = np.where(untouched, pictures.as_unit(source), decoded)
         return Img2ImgOutput(images=_as(output_type, decoded), latents=result, strength=starts)
+
+    def with_unet(self, unet: UNet2DConditionModel) -> Img2ImgPipeline:
+        """The same pipeline around another UNet of the same configuration, such as a fine-tuned one.
+
+        Raises:
+          ValueError: the configurations differ.
+        """
+        if unet.config != self.unet.config:
+            raise ValueError("the UNet has another configuration than the pipeline's; build a new Img2ImgPipeline")
+        other = copy.copy(self)
+        other.unet, other._unet, other.folder = unet, self._placed(unet), None
+        return other
+
+    def conditions(self, prompts: Sequence[str], size: tuple[int, int]) -> Condition:
+        """What the UNet is told under each of B prompts, and last of all under none: arrays [B + 1, ...].
+
+        Args:
+          size: (height, width) of the pictures in pixels.
+        """
+        _, columns = _broadcast(self._conditioner.columns({"prompt": list(prompts)}))
+        told = self._conditioner(columns, size, guided=True)
+        return jax.tree.map(lambda rows: np.concatenate([rows[:, 1], rows[:1, 0]]), told)
 
     def _is_latents(self, image: Any) -> bool:
         """Whether ``image`` is a batch of latents: told from pictures by the number of channels."""

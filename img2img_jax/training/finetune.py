@@ -1,0 +1,194 @@
+"""Fine-tuning of a pipeline's UNet, whole or by adapters, on a folder of pictures and captions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from img2img_jax import programs, rng
+from img2img_jax.diffusion.scheduler import Scheduler
+from img2img_jax.images import prepare_batch, to_model
+from img2img_jax.inputs import MANIFEST, find_inputs
+from img2img_jax.training.diffusion_loss import NoiseTable, denoising_errors, draw_timesteps
+from img2img_jax.training.fit import Batch, FitConfig, fit
+from img2img_jax.training.lora import Adapters, LoraConfig, init_adapters, with_adapters
+from img2img_jax.training.optimizer import OptimizerConfig
+
+if TYPE_CHECKING:
+    from img2img_jax.pipeline import Img2ImgPipeline
+
+_ENCODED_AT_ONCE = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FineTuneConfig:
+    """How to fine-tune.
+
+    Attributes:
+      steps: updates.
+      batch_size: pictures an update, drawn with replacement; a multiple of the devices.
+      learning_rate: peak. None: 1e-3 for adapters, 1e-4 for the whole UNet.
+      lora: adapters to train; None trains all weights of the UNet.
+      caption_dropout: share of samples under the empty prompt, so that guidance goes on working.
+      flip: pictures are mirrored half the time.
+      ema_decay: of the averaged weights, which are the result.
+    """
+
+    steps: int = 500
+    batch_size: int = 4
+    learning_rate: float | None = None
+    lora: LoraConfig | None = LoraConfig()
+    caption_dropout: float = 0.1
+    flip: bool = True
+    ema_decay: float = 0.99
+    checkpoint_every: int = 100
+    seed: int = 0
+
+    @property
+    def peak_learning_rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-4 if self.lora is None else 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FineTuned:
+    """What came of it.
+
+    Attributes:
+      pipeline: with all changes in its UNet.
+      adapters: that were trained, to be saved on their own, or None.
+    """
+
+    pipeline: Img2ImgPipeline
+    adapters: Adapters | None
+
+
+def finetune(
+    pipe: Img2ImgPipeline, folder: str | Path, *, workdir: str | Path, config: FineTuneConfig | None = None
+) -> FineTuned:
+    """Trains on the pictures of ``folder``, each under its own caption.
+
+    Pictures are encoded and captions read once, before the training; a run that was killed goes on from the newest
+    checkpoint in ``workdir``.
+
+    Args:
+      pipe: any pipeline that loads; not changed.
+      folder: pictures, with a ``metadata.jsonl`` of one ``{"file_name": ..., "text": ...}`` a line. They are brought
+        to ``pipe.native_size`` squares.
+      workdir: for checkpoints and ``metrics.jsonl``.
+
+    Raises:
+      ImageError: no pictures, or one that cannot be read.
+      ValueError: a picture without a caption; a distilled UNet; adapters that fit no layer.
+    """
+    config = config or FineTuneConfig()
+    if pipe.unet.config.time_cond_proj_dim is not None:
+        raise ValueError(
+            "this UNet is distilled to few steps (it takes a guidance embedding), which fine-tuning would undo; "
+            "fine-tune the model it was distilled from"
+        )
+    samples = CaptionedLatents(pipe, folder, flip=config.flip)
+    graphdef, params = nnx.split(pipe.unet)
+    trained, frozen = params, None
+    if config.lora is not None:
+        trained, frozen = init_adapters(params, config.lora, jax.random.key(config.seed)), params
+
+    def merged(trained: Any, frozen: Any) -> nnx.State:
+        return trained if config.lora is None else with_adapters(frozen, trained, config.lora.scale)
+
+    state = fit(
+        _loss(graphdef, Scheduler.from_config(pipe.scheduler_config), merged),
+        trained,
+        samples.batches(config.batch_size, config.caption_dropout, config.seed),
+        config=FitConfig(
+            steps=config.steps,
+            seed=config.seed,
+            ema_decay=config.ema_decay,
+            log_every=min(20, config.steps),
+            checkpoint_every=config.checkpoint_every,
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=config.peak_learning_rate,
+            steps=config.steps,
+            warmup_steps=min(50, config.steps // 2),
+            weight_decay=0.0,
+        ),
+        workdir=workdir,
+        frozen=frozen,
+        mesh=pipe.mesh,
+    )
+    unet = nnx.merge(graphdef, merged(state.ema, frozen))
+    return FineTuned(pipeline=pipe.with_unet(unet), adapters=None if config.lora is None else state.ema)
+
+
+class CaptionedLatents:
+    """A folder of captioned pictures as a pipeline's networks see them.
+
+    Attributes:
+      latents: float32 [pictures, 1 or 2, h, w, c], scaled; of the picture and its mirror image.
+      conditions: what the UNet is told under each caption, and last under the empty prompt; leading axis
+        pictures + 1.
+    """
+
+    def __init__(self, pipe: Img2ImgPipeline, folder: str | Path, *, flip: bool):
+        inputs = find_inputs(folder)
+        silent = [item.path.name for item in inputs if not item.prompt]
+        if silent:
+            raise ValueError(
+                f'{folder}: no caption for {silent[:5]}; give each picture a line with "text" in {MANIFEST}'
+            )
+        side = pipe.native_size
+        pixels = to_model(prepare_batch([item.path for item in inputs], height=side, width=side))
+        views = [pixels, pixels[:, :, ::-1]] if flip else [pixels]
+        self.latents = np.stack([_encoded(pipe, view) for view in views], 1)
+        self.conditions = pipe.conditions([item.prompt for item in inputs], (side, side))
+
+    def batches(self, size: int, dropout: float, seed: int):
+        """A function from step to ``latents`` and ``conditions`` of pictures drawn at random."""
+
+        def batch_at(step: int) -> Batch:
+            draw = np.random.default_rng((seed, step))
+            pictures = draw.integers(len(self.latents), size=size)
+            views = draw.integers(self.latents.shape[1], size=size)
+            told = np.where(draw.random(size) < dropout, len(self.latents), pictures)
+            conditions = jax.tree.map(lambda rows: rows[told], self.conditions)
+            return {"latents": self.latents[pictures, views], "conditions": conditions}
+
+        return batch_at
+
+
+def _encoded(pipe: Img2ImgPipeline, pixels: np.ndarray) -> np.ndarray:
+    """Scaled latents (posterior means)."""
+    graphdef, state = nnx.split(pipe.vae)
+    parts = []
+    for first in range(0, len(pixels), _ENCODED_AT_ONCE):
+        part = pixels[first : first + _ENCODED_AT_ONCE]
+        padded = np.concatenate([part, np.repeat(part[-1:], _ENCODED_AT_ONCE - len(part), 0)])
+        latents = programs.encode(graphdef, state, padded, rng.sample_keys([0] * len(padded)), 0.0)
+        parts.append(np.asarray(latents)[: len(part)])
+    return np.concatenate(parts)
+
+
+def _loss(graphdef: nnx.GraphDef, scheduler: Scheduler, merged):
+    table, steps = NoiseTable.of(scheduler.schedule), len(scheduler.schedule.alphas_cumprod)
+
+    def loss(trained, frozen, batch, key):
+        unet, latents = nnx.merge(graphdef, merged(trained, frozen)), batch["latents"]
+        time_key, noise_key = jax.random.split(key)
+        timesteps = draw_timesteps(time_key, len(latents), steps)
+        noise = jax.random.normal(noise_key, latents.shape)
+
+        def informed(x, timestep, told):
+            return unet(x, timestep, told.text, added=told.added)
+
+        told = batch["conditions"]
+        errors = denoising_errors(informed, table, latents, told, timesteps, noise, scheduler.prediction_type)
+        return errors.mean(), {}
+
+    return loss

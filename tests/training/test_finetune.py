@@ -1,0 +1,81 @@
+"""Fine-tuning: what is trained changes, what is not stays, and the loss on the pictures falls."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from img2img_jax.testing.tiny import random_images, tiny_pipeline, tiny_sdxl_pipeline
+from img2img_jax.training.finetune import CaptionedLatents, FineTuneConfig, finetune
+from img2img_jax.training.lora import EVERY_LAYER, LoraConfig, save_adapters
+
+STEPS = 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures")
+    rows = []
+    for i, picture in enumerate(random_images(3)):
+        Image.fromarray(np.uint8(picture * 255)).save(path / f"{i}.png")
+        rows.append(json.dumps({"file_name": f"{i}.png", "text": f"thing {i}"}))
+    (path / "metadata.jsonl").write_text("\n".join(rows))
+    return path
+
+
+def losses(workdir):
+    return [row["loss"] for row in map(json.loads, (workdir / "metrics.jsonl").open())]
+
+
+def leaves(module):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(module))]
+
+
+@pytest.mark.parametrize("make", [tiny_pipeline, tiny_sdxl_pipeline])
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2, target_modules=EVERY_LAYER)], ids=["whole", "lora"])
+def test_loss_falls_and_the_given_pipeline_stays(make, lora, folder, tmp_path):
+    pipe = make()
+    before = leaves(pipe.unet)
+    config = FineTuneConfig(steps=STEPS, batch_size=2, learning_rate=1e-2, lora=lora, ema_decay=0.8)
+    tuned = finetune(pipe, folder, workdir=tmp_path, config=config)
+    assert all(np.array_equal(a, b) for a, b in zip(leaves(pipe.unet), before, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(leaves(tuned.pipeline.unet), before, strict=True))
+    assert (tuned.adapters is None) == (lora is None)
+    first, last = losses(tmp_path)[0], losses(tmp_path)[-1]
+    assert last < first
+
+
+def test_adapters_saved_on_their_own_make_the_tuned_pipeline(folder, tmp_path):
+    from img2img_jax import Img2ImgPipeline
+
+    lora = LoraConfig(rank=2, alpha=3.0, target_modules=EVERY_LAYER)
+    pipe = tiny_pipeline()
+    config = FineTuneConfig(steps=5, batch_size=2, learning_rate=1e-2, lora=lora)
+    tuned = finetune(pipe, folder, workdir=tmp_path / "run", config=config)
+    pipe.save_pretrained(tmp_path / "base")
+    save_adapters(tmp_path / "style.safetensors", tuned.adapters, lora.scale)
+    loaded = Img2ImgPipeline.from_pretrained(tmp_path / "base", loras=[tmp_path / "style.safetensors"])
+    for a, b in zip(leaves(loaded.unet), leaves(tuned.pipeline.unet), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_mirrors_captions_and_dropout(folder):
+    pipe = tiny_pipeline()
+    samples = CaptionedLatents(pipe, folder, flip=True)
+    assert samples.latents.shape[:2] == (3, 2)
+    assert not np.array_equal(samples.latents[:, 0], samples.latents[:, 1])
+    assert len(samples.conditions.text) == 4
+    always, never = (samples.batches(64, dropout, 0)(0)["conditions"].text for dropout in (1.0, 0.0))
+    assert (always == samples.conditions.text[-1]).all()
+    assert {row.tobytes() for row in never} == {row.tobytes() for row in samples.conditions.text[:-1]}
+
+
+def test_errors_name_the_value(folder, tmp_path):
+    (tmp_path / "a.png").write_bytes((folder / "0.png").read_bytes())
+    with pytest.raises(ValueError, match=r"no caption for \['a.png'\]"):
+        finetune(tiny_pipeline(), tmp_path, workdir=tmp_path / "run")
+    with pytest.raises(ValueError, match="distilled"):
+        finetune(tiny_pipeline(time_cond_proj_dim=8), folder, workdir=tmp_path / "run")
