@@ -17,7 +17,7 @@ LUMA = (0.2125, 0.7154, 0.0721)
 _DIFFERENCE, _TRIANGLE = np.asarray([-1.0, 0, 1]), np.asarray([1.0, 2, 1])
 
 
-@partial(jax.jit, static_argnames=("sigma", "low", "high"))
+@partial(jax.jit, static_argnames="sigma")
 def canny(images: UnitImage, *, sigma: float = 1.0, low: float = 0.1, high: float = 0.2) -> Bool[Array, "b H W"]:
     """Thin edges of the luma; never at the outermost pixels.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from img2img_jax.metrics.filters import gaussian, smooth
@@ -29,10 +30,9 @@ def similarity_terms(source: UnitImage, output: UnitImage) -> tuple[Float[Array,
     window = gaussian(SIGMA, RADIUS)
     # Variances do not feel the shift, and lose less to rounding when the means are near zero.
     x, y = source - 0.5, output - 0.5
-    mean_x, mean_y = smooth(x, window), smooth(y, window)
-    var_x = smooth(x * x, window) - mean_x**2
-    var_y = smooth(y * y, window) - mean_y**2
-    covariance = smooth(x * y, window) - mean_x * mean_y
+    moments = jnp.stack([x, y, x * x, y * y, x * y], axis=-1)
+    mean_x, mean_y, square_x, square_y, product = jnp.moveaxis(smooth(moments, window), -1, 0)
+    var_x, var_y, covariance = square_x - mean_x**2, square_y - mean_y**2, product - mean_x * mean_y
     structure = (2 * covariance + _C2) / (var_x + var_y + _C2)
     mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
