@@ -15,7 +15,7 @@ from scipy import ndimage
 from skimage import color, feature, metrics
 from torch import nn
 
-from img2img_jax.checkpoints import load_component
+from img2img_jax.checkpoints import load_component, save_component
 from img2img_jax.metrics import Evaluator
 from img2img_jax.metrics.canny import canny
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP
@@ -231,12 +231,17 @@ def vit(tmp_path_factory):
     return model, folder
 
 
-def test_vit(vit):
+def test_vit(vit, tmp_path):
     model, folder = vit
     images = RNG.standard_normal((2, 32, 32, 3), np.float32)
     with torch.no_grad():
         reference = model(nchw(images)).last_hidden_state
-    np.testing.assert_allclose(load_component(ViTModel, folder)(images), reference, atol=2e-5)
+    ours = load_component(ViTModel, folder)
+    np.testing.assert_allclose(ours(images), reference, atol=2e-5)
+    save_component(ours, tmp_path)
+    with torch.no_grad():
+        again = transformers.ViTModel.from_pretrained(tmp_path, add_pooling_layer=False)(nchw(images))
+    np.testing.assert_allclose(again.last_hidden_state, reference, atol=1e-6)
 
 
 def test_structure_distance(vit):
