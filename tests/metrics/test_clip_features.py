@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
-from img2img_jax.checkpoints import CheckpointError
+from img2img_jax.checkpoints import CheckpointError, save_component
 from img2img_jax.metrics import Evaluator
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP, CLIPFeatures
+from img2img_jax.testing.tiny import letter_tokenizer
 
 DEMO = EMBEDDED_CLIP.parents[1] / "demo"
 
@@ -31,6 +33,16 @@ def test_the_embedded_clip_tells_its_demo_pictures_apart(evaluator):
 
 def test_normalisation_is_that_of_the_folder():
     assert CLIPFeatures.load()._normalisation == ((0.5,) * 3, (0.5,) * 3)
+
+
+def test_any_other_clip_is_loaded_with_its_own_tokenizer(networks, tmp_path):
+    """A folder as transformers saves it; without a preprocessor's file, pictures are normalised as OpenAI does."""
+    known = networks["clip"]
+    save_component(nnx.merge(known._graphdef, known._state), tmp_path)
+    letter_tokenizer().save_pretrained(tmp_path)
+    loaded = CLIPFeatures.load(tmp_path)
+    assert loaded._normalisation == known._normalisation != CLIPFeatures.load()._normalisation
+    np.testing.assert_allclose(loaded.texts(["abc", "x"]), known.texts(["abc", "x"]), rtol=1e-5)
 
 
 def test_a_missing_clip_is_said():
