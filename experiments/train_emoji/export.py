@@ -56,6 +56,22 @@ def trained(model_class: type, config_class: type, workdir: str) -> nnx.Module:
     return nnx.merge(graphdef, jax.tree.map(jnp.asarray, ema))
 
 
+def preprocessing(size: int) -> dict:
+    """What transformers' image processor must do for pictures to come out as in training: [-1, 1], stretched."""
+    square = {"height": size, "width": size}
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": square,
+        "resample": 3,  # bicubic
+        "do_center_crop": False,
+        "crop_size": square,
+        "do_normalize": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+
+
 def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
     """Standardises the latents over 512 augmented training pictures and saves the VAE."""
     vae = trained(AutoencoderKL, AutoencoderKLConfig, workdir)
@@ -79,22 +95,6 @@ def export_clip(workdir: str, emoji: EmojiSet, target: Path) -> None:
     states = nnx.jit(lambda encoder, ids: encoder(ids).last_hidden_state)(encoder, ids)
     standardise_text_states(encoder, states.mean((0, 1)), states.std((0, 1)))
     save_component(encoder, target / "text_encoder", dtype=jnp.dtype(_DTYPE.value))
-
-
-def preprocessing(size: int) -> dict:
-    """What transformers' image processor must do for pictures to come out as in training: [-1, 1], stretched."""
-    square = {"height": size, "width": size}
-    return {
-        "image_processor_type": "CLIPImageProcessor",
-        "do_resize": True,
-        "size": square,
-        "resample": 3,  # bicubic
-        "do_center_crop": False,
-        "crop_size": square,
-        "do_normalize": True,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-    }
 
 
 def export_unet(workdir: str, target: Path) -> None:
