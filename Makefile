@@ -26,11 +26,13 @@ $(TEST_VENV)/installed: setup.py
 	$(TEST_VENV)/bin/python -m pip install -q -e '.[test]'
 	touch $@
 
-# torch is pinned first: the CPU build, and not whatever newer one an index offers.
+# torch is pinned first: the CPU build, and not whatever newer one an index offers. LPIPS comes without torchvision,
+# which would bring another torch along; the tests give it the three backbones it asks torchvision for.
 $(PARITY_VENV)/installed: setup.py
 	$(PYTHON) -m venv $(PARITY_VENV)
 	$(PARITY_VENV)/bin/python -m pip install -q torch==2.13.0
 	$(PARITY_VENV)/bin/python -m pip install -q -e '.[test,parity]'
+	$(PARITY_VENV)/bin/python -m pip install -q --no-deps 'lpips>=0.1.4'
 	touch $@
 
 lint: $(TEST_VENV)/installed

@@ -9,7 +9,6 @@ img2img --from_png out.png                          (the same picture again; oth
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -144,7 +143,8 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
         images.load_image(inputs[0].path)  # fail before the slow part, not after it
 
     pipe = load_pipeline(**{name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")})
-    provenance = _provenance(pipe, options)
+    named = ("model", "revision", "variant", "dtype", "resize", "background")
+    provenance = metadata.provenance(pipe.folder, **{name: getattr(options, name) for name in named})
     samples, failures = _load_samples(inputs, options, pipe)
     if recorded:
         _compare(recorded, provenance, samples, values)
@@ -264,24 +264,6 @@ def _warn_if_large(path: Path, pixels: np.ndarray, native_size: int) -> None:
             f"{path} is worked on at {width}x{height}, the model was trained at {native_size}x{native_size}:"
             f" slow, and seldom good; {side} {native_size} brings it near"
         )
-
-
-def _provenance(pipe, options: Options) -> dict:
-    import jax
-
-    folder = Path(pipe.folder).resolve()
-    # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
-    commit = folder.name if folder.parent.name == "snapshots" else options.revision
-    return {
-        "resize": options.resize,
-        "background": options.background,
-        "model": os.path.abspath(options.model) if options.model and os.path.exists(options.model) else options.model,
-        "revision": commit,
-        "variant": options.variant,
-        "dtype": options.dtype,
-        "weights_sha256": metadata.folder_sha256(folder),
-        "versions": metadata.package_versions() | {"platform": jax.devices()[0].device_kind},
-    }
 
 
 def _compare(recorded: metadata.Parameters, provenance: dict, samples, values: flags.FlagValues) -> None:

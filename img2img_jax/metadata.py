@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -181,3 +182,36 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # running from a source tree that was not installed
             versions[name] = "not installed"
     return versions
+
+
+def provenance(
+    folder: str | os.PathLike,
+    *,
+    model: str | None,
+    revision: str | None,
+    variant: str | None,
+    dtype: str,
+    resize: str,
+    background: str,
+) -> dict[str, Any]:
+    """The fields of `Parameters` that all pictures of a run share: with what they are made, and how inputs are resized.
+
+    Args:
+      folder: where the checkpoint's files lie on this machine.
+      model, revision, variant, dtype, resize, background: as in `Parameters`.
+    """
+    import jax  # slow, and reading parameters back does without
+
+    folder = Path(folder).resolve()
+    # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
+    commit = folder.name if folder.parent.name == "snapshots" else revision
+    return {
+        "resize": resize,
+        "background": background,
+        "model": os.path.abspath(model) if model and os.path.exists(model) else model,
+        "revision": commit,
+        "variant": variant,
+        "dtype": dtype,
+        "weights_sha256": folder_sha256(folder),
+        "versions": package_versions() | {"platform": jax.devices()[0].device_kind},
+    }

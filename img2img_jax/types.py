@@ -10,6 +10,9 @@ from jaxtyping import Array, Float, Int
 Image: TypeAlias = Float[Array, "b H W 3"]
 """Pictures as the networks see them: NHWC, sRGB values scaled to [-1, 1]."""
 
+UnitImage: TypeAlias = Float[Array, "b H W 3"]
+"""Pictures as metrics compare them: NHWC, sRGB values in [0, 1]."""
+
 Latents: TypeAlias = Float[Array, "b h w c"]
 """The VAE's latents, scaled by its ``scaling_factor`` so that they have about unit variance."""
 

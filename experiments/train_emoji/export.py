@@ -58,6 +58,22 @@ def trained(model_class: type, config_class: type, workdir: str) -> nnx.Module:
     return nnx.merge(graphdef, jax.tree.map(jnp.asarray, ema))
 
 
+def preprocessing(size: int) -> dict:
+    """What transformers' image processor must do for pictures to come out as in training: [-1, 1], stretched."""
+    square = {"height": size, "width": size}
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": square,
+        "resample": 3,  # bicubic
+        "do_center_crop": False,
+        "crop_size": square,
+        "do_normalize": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+
+
 def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
     """Standardises the latents over 512 augmented training pictures and saves the VAE."""
     vae = trained(AutoencoderKL, AutoencoderKLConfig, workdir)
@@ -72,6 +88,7 @@ def export_clip(workdir: str, emoji: EmojiSet, target: Path) -> None:
     """Saves CLIP as it is, for scores, and its text tower with standardised states, for the UNet."""
     clip = trained(CLIPModel, CLIPConfig, workdir)
     save_component(clip, target / "clip", dtype=jnp.dtype(_DTYPE.value))
+    write_json(target / "clip" / "preprocessor_config.json", preprocessing(clip.config.vision_config.image_size))
     tokenizer_folder = Path(__file__).with_name("tokenizer")
     shutil.copytree(tokenizer_folder, target / "tokenizer", dirs_exist_ok=True)
     captions = pictures_at(emoji, batch_size=1024)(0)[1]

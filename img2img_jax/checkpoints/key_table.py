@@ -42,12 +42,15 @@ def _diffusers(class_name: str, **kw: Any) -> KeyTable:
     return KeyTable(stem="diffusion_pytorch_model", config={"_class_name": class_name}, **kw)
 
 
-def _transformers(class_name: str, model_type: str, **kw: Any) -> KeyTable:
+# Releases before 4.31 stored the row numbers of the position embedding.
+_POSITION_IDS = r"(^|\.)embeddings\.position_ids$"
+
+
+def _transformers(class_name: str, model_type: str, *, ignored: str = _POSITION_IDS, **kw: Any) -> KeyTable:
     # transformers 5 computes in the dtype of the file unless the configuration names one; diffusers' other parts are
     # float32 by default, and halves saved to save space would not fit them.
     config = {"architectures": [class_name], "model_type": model_type, "dtype": "float32"}
-    # Releases before 4.31 stored the row numbers of the position embedding.
-    return KeyTable(stem="model", config=config, ignored=r"(^|\.)embeddings\.position_ids$", **kw)
+    return KeyTable(stem="model", config=config, ignored=ignored, **kw)
 
 
 _OLD_VAE_ATTENTION = tuple(
@@ -55,6 +58,11 @@ _OLD_VAE_ATTENTION = tuple(
     for old, new in {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}.items()
 )
 """Until diffusers 0.12 the VAE's attention had names of its own; SD 1.x checkpoints still have them."""
+
+_LPIPS_PACKAGE = ((r"^net\.slice\d+\.", "features."), (r"^lin(\d)\.model\.\d\.", r"lin.\1."))
+"""The ``lpips`` package's own keys; those of its backbones are torchvision's, cut into slices."""
+_LPIPS_COPIES = r"^(scaling_layer|lins)\."
+"""Constants, and the linear layers under a second name."""
 
 KEY_TABLES: Mapping[str, KeyTable] = {
     "AutoencoderKL": _diffusers("AutoencoderKL", renames=_OLD_VAE_ATTENTION),
@@ -64,6 +72,9 @@ KEY_TABLES: Mapping[str, KeyTable] = {
     "CLIPTextModel": _transformers("CLIPTextModel", "clip_text_model", prefix="text_model."),
     "CLIPTextModelWithProjection": _transformers("CLIPTextModelWithProjection", "clip_text_model"),
     "CLIPModel": _transformers("CLIPModel", "clip"),
+    # A head for classification, and a token for training.
+    "ViTModel": _transformers("ViTModel", "vit", ignored=r"^(pooler|embeddings\.mask_token)\b"),
+    "LPIPS": KeyTable(stem="model", config={"_class_name": "LPIPS"}, renames=_LPIPS_PACKAGE, ignored=_LPIPS_COPIES),
 }
 
 

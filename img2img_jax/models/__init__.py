@@ -15,7 +15,9 @@ from img2img_jax.models.clip import (
     CLIPVisionConfig,
     CLIPVisionModel,
 )
+from img2img_jax.models.lpips import LPIPS, LPIPSConfig
 from img2img_jax.models.unet_2d_condition import UNet2DConditionConfig, UNet2DConditionModel
+from img2img_jax.models.vit import ViTConfig, ViTModel
 
 __all__ = [
     "AutoencoderKL",
@@ -29,6 +31,10 @@ __all__ = [
     "CLIPTextModelWithProjection",
     "CLIPVisionConfig",
     "CLIPVisionModel",
+    "LPIPS",
+    "LPIPSConfig",
     "UNet2DConditionConfig",
     "UNet2DConditionModel",
+    "ViTConfig",
+    "ViTModel",
 ]

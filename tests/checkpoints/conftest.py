@@ -39,6 +39,10 @@ _CONFIGS = {
         vision_config=models.CLIPVisionConfig(image_size=8, patch_size=4, **_TOWER),
         projection_dim=6,
     ),
+    models.ViTModel: models.ViTConfig(
+        hidden_size=8, intermediate_size=12, num_hidden_layers=2, num_attention_heads=2, image_size=8, patch_size=4
+    ),
+    models.LPIPS: models.LPIPSConfig(net="squeeze"),
 }
 
 

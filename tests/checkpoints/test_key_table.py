@@ -29,6 +29,19 @@ def test_the_prefix_is_optional():
     assert key_table("CLIPModel").canonical("text_model.final_layer_norm.bias") == "text_model.final_layer_norm.bias"
 
 
+def test_keys_of_the_lpips_package():
+    table = key_table("LPIPS")
+    assert table.canonical("net.slice3.7.expand1x1.bias") == "features.7.expand1x1.bias"
+    assert table.canonical("lin6.model.1.weight") == "lin.6.weight" == table.canonical("lin.6.weight")
+    assert table.canonical("lins.6.model.1.weight") is None is table.canonical("scaling_layer.shift")
+
+
+def test_a_vit_s_head_is_no_part_of_it():
+    table = key_table("ViTModel")
+    assert table.canonical("pooler.dense.weight") is None is table.canonical("embeddings.mask_token")
+    assert table.canonical("embeddings.cls_token") == "embeddings.cls_token"
+
+
 def test_an_unknown_class_is_an_error():
     with pytest.raises(CheckpointError, match="no key table for Sequential; known: .*UNet2DConditionModel"):
         key_table("Sequential")

@@ -1,0 +1,150 @@
+"""The way in: pictures, and what they were made from, to numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from img2img_jax.metrics.clip_features import EMBEDDED_CLIP, CLIPFeatures
+from img2img_jax.metrics.cmmd import cmmd
+from img2img_jax.metrics.comparison import Comparison
+from img2img_jax.metrics.kid import kid
+from img2img_jax.metrics.lpips import PerceptualDistance
+from img2img_jax.metrics.registry import METRICS
+from img2img_jax.metrics.structure_distance import StructureDistance
+from img2img_jax.types import Latents, UnitImage
+
+
+class Evaluator:
+    """Computes metrics of batches; networks are loaded once, programs compile once per picture size and batch size.
+
+    Everything is computed per sample, where the pictures lie: batches split over the ``data`` axis of a mesh
+    (``img2img_jax.parallel.shard_batch``) give values split alike.
+
+    Attributes:
+      names: of the metrics asked for, or None for all that a batch has the inputs for.
+    """
+
+    def __init__(self, networks: Mapping[str, Any], names: Sequence[str] | None = None):
+        """Takes loaded networks by the names of ``Metric.network``; ``Evaluator.load`` loads them."""
+        unknown = [name for name in names or () if name not in METRICS]
+        if unknown:
+            raise ValueError(f"metric {unknown[0]!r} is not known; choose from {', '.join(METRICS)}")
+        self.names, self._networks = names, dict(networks)
+
+    @classmethod
+    def load(
+        cls,
+        names: Sequence[str] | None = None,
+        *,
+        clip: str | Path | None = EMBEDDED_CLIP,
+        lpips: str | Path | Sequence[str | Path] = (),
+        dino: str | Path | None = None,
+    ) -> Evaluator:
+        """Loads networks from folders or the Hugging Face hub (safetensors only).
+
+        Args:
+          names: of metrics in ``METRICS``; None for every metric that a batch has the inputs for.
+          clip: a transformers ``CLIPModel``; by default the one that ships with the package. None for no CLIP.
+          lpips: folders of ``scripts/export_lpips.py``, one or several; each says which backbone it is.
+          dino: a transformers ``ViTModel``, such as ``facebook/dino-vitb8``.
+
+        Raises:
+          CheckpointError: no such checkpoint, or it is broken.
+          ValueError: an unknown name.
+        """
+        networks: dict[str, Any] = {}
+        if clip is not None:
+            networks["clip"] = CLIPFeatures.load(clip)
+        for path in [lpips] if isinstance(lpips, str | Path) else lpips:
+            distance = PerceptualDistance.load(path)
+            networks[f"lpips_{distance.net}"] = distance
+        if dino is not None:
+            networks["dino"] = StructureDistance.load(dino)
+        return cls(networks, names)
+
+    def __call__(
+        self,
+        source: UnitImage,
+        output: UnitImage,
+        *,
+        prompt: Sequence[str] | None = None,
+        source_prompt: Sequence[str] | None = None,
+        source_latents: Latents | None = None,
+        output_latents: Latents | None = None,
+    ) -> dict[str, Float[Array, " b"]]:
+        """Values [B], float32, by the names of the metrics.
+
+        Args:
+          source: what went in, or anything else to compare with: [B,H,W,3], float in [0, 1].
+          output: what came out, of the same shape.
+          prompt, source_prompt: what output and source should show, one text per sample.
+          source_latents, output_latents: [B,h,w,c], in the model's scaled space.
+
+        Raises:
+          ValueError: pictures of other shapes, dtypes or ranges; a metric was named whose inputs or network are
+            missing, or for which the pictures are too small.
+        """
+        source, output = _checked("source", source), _checked("output", output)
+        if source.shape != output.shape:
+            raise ValueError(f"source has shape {source.shape}, output {output.shape}; resize one to the other")
+        given = dict(prompt=prompt, source_prompt=source_prompt)
+        given |= dict(source_latents=source_latents, output_latents=output_latents)
+        for name, values in given.items():
+            if isinstance(values, str) or (values is not None and len(values) != len(source)):
+                raise ValueError(f"{name} must have one entry per sample, {len(source)} in all")
+        comparison = Comparison(source=source, output=output, networks=self._networks, **given)
+        chosen = []
+        for metric in METRICS.values() if self.names is None else (METRICS[name] for name in self.names):
+            obstacle = metric.obstacle(comparison)
+            if obstacle is None:
+                chosen.append(metric)
+            elif self.names is not None:
+                raise ValueError(obstacle)
+        return {metric.name: metric.compute(comparison) for metric in chosen}
+
+    def features(self, images: UnitImage) -> Float[Array, "b p"]:
+        """Unit CLIP features, to be gathered over a whole set and passed to ``compare_sets``.
+
+        Raises:
+          ValueError: pictures of another shape, dtype or range; the evaluator has no CLIP.
+        """
+        if "clip" not in self._networks:
+            raise ValueError("features need a CLIP: give Evaluator.load its path or hub id")
+        return self._networks["clip"].pictures(_checked("images", images))
+
+
+def compare_sets(features: Float[Array, "n p"], reference: Float[Array, "m p"]) -> dict[str, float]:
+    """KID and CMMD between two sets of unit CLIP features.
+
+    KID's kernel expects a unit mean square, so that here it is ``(1 + cosine)^3``.
+
+    Raises:
+      ValueError: fewer than two features, or of different widths.
+    """
+    features, reference = np.asarray(features, np.float32), np.asarray(reference, np.float32)
+    distance = float(cmmd(features, reference))
+    scale = math.sqrt(features.shape[1])
+    mean, std = kid(scale * features, scale * reference)
+    return {"kid": mean, "kid_std": std, "cmmd": distance}
+
+
+def _checked(name: str, images: Any) -> UnitImage:
+    """Pictures as float32, wherever they lie."""
+    shape, dtype = np.shape(images), getattr(images, "dtype", None)
+    if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+        raise ValueError(f"{name} has shape {shape}; pictures are [B,H,W,3]")
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{name} is {dtype}; pictures are float in [0, 1] (img2img_jax.images.as_unit makes them)")
+    xp = jnp if isinstance(images, jax.Array) else np
+    low, high = float(xp.min(images)), float(xp.max(images))
+    if not (low >= 0 and high <= 1):  # NaN fails both comparisons
+        raise ValueError(f"{name} lies in {low:g} to {high:g}; pictures are in 0 to 1: rescale or clip them")
+    return images.astype(xp.float32)

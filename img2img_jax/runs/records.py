@@ -1,0 +1,91 @@
+"""The files of a run: rows that are there whole or not at all, whenever the process dies.
+
+`rows/` holds one file of JSON lines for each finished batch, and `rows.jsonl` all rows in the order of the plan, once
+the run has finished.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from img2img_jax.checkpoints import read_json, write_json
+from img2img_jax.checkpoints.atomic import replacing
+
+Row = Mapping[str, Any]
+
+
+class Records:
+    """The rows of a run in one work directory."""
+
+    def __init__(self, workdir: Path):
+        self.workdir, self._parts = workdir, workdir / "rows"
+
+    def open(self, config: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+        """Begins a run, or goes on with the same one; removes what a killed writer left.
+
+        Raises:
+          ValueError: the directory holds another run, or one made with other code, weights, libraries or devices; the
+            message says what differs.
+        """
+        self._parts.mkdir(parents=True, exist_ok=True)
+        for leftover in (*self._parts.glob(".*"), *self.workdir.glob(".*.json*")):
+            leftover.unlink()
+        self._agree("config.json", config)
+        self._agree("manifest.json", manifest)
+
+    def _agree(self, name: str, values: Mapping[str, Any]) -> None:
+        """Writes a file of facts about the run; if it is there, it must say the same but for the commit."""
+        path, now = self.workdir / name, json.loads(_line(values))
+        if not path.is_file():
+            return write_json(path, now)
+        before = read_json(path)
+        # Most commits do not touch the package; `code_sha256` says whether one did.
+        keys = (before.keys() | now.keys()) - {"git_commit"}
+        changed = sorted(key for key in keys if before.get(key) != now.get(key))
+        if changed:
+            raise ValueError(
+                f"{self.workdir} holds a run with another {', '.join(changed)} (see its {name}): its rows would not go "
+                "together with new ones; use another work directory, or undo the change"
+            )
+
+    def has(self, part: str) -> bool:
+        """Whether a part is there; if it is, it is complete."""
+        return self._part(part).is_file()
+
+    def write(self, part: str, rows: Iterable[Row]) -> None:
+        """Writes a part, atomically and through to the disk."""
+        _write(self._part(part), map(_line, rows))
+
+    def read(self) -> list[dict[str, Any]]:
+        """All rows so far, in the order of the plan."""
+        rows = [json.loads(line) for file in self._parts.glob("*.jsonl") for line in file.read_text().splitlines()]
+        return sorted(rows, key=lambda row: row["index"])
+
+    def finish(self) -> None:
+        """Writes `rows.jsonl`."""
+        _write(self.workdir / "rows.jsonl", map(_line, self.read()))
+
+    def _part(self, part: str) -> Path:
+        return self._parts / f"{part}.jsonl"
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with replacing(path) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _line(row: Row) -> str:
+    return json.dumps(_plain(row), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity, and the PSNR of equal pictures is one: such numbers become the text that float() reads."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,149 @@
+"""Carries a plan out, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from img2img_jax import images, metadata, sweep
+from img2img_jax.runs.plan import Plan, PlannedBatch, Trial
+from img2img_jax.runs.records import Records, Row
+
+Evaluate = Callable[..., Mapping[str, Any]]
+
+
+def run(
+    pipe: sweep.Pipeline,
+    plan: Plan,
+    workdir: str | Path,
+    *,
+    provenance: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    evaluate: Evaluate | None = None,
+) -> list[dict[str, Any]]:
+    """Makes every picture of the plan that is not there yet, and returns all rows, in the plan's order.
+
+    A batch is written when it is done: first its pictures, then its rows, in one file. A process that is killed loses
+    at most the batch at hand, which is made again in the same composition, so that the files of the finished run do
+    not depend on when and how often it was interrupted. Seconds, which do, go to `seconds.jsonl`.
+
+    Args:
+      pipe: the pipeline.
+      plan: from `make_plan`.
+      workdir: for `config.json`, `manifest.json`, `images/`, `rows/`, `rows.jsonl` and `seconds.jsonl`.
+      provenance: from `metadata.provenance`.
+      manifest: from `make_manifest`; a run goes on only with the same code, weights, libraries and devices.
+      evaluate: `metrics.Evaluator`, or anything called with source, output (float [B,H,W,3]) and `prompt` that returns
+        values [B] by name.
+
+    Raises:
+      ValueError: the directory holds another run.
+    """
+    workdir = Path(workdir)
+    records = Records(workdir)
+    sizes = {"trials": len(plan.trials), "batches": len(plan.batches), "failed_inputs": len(plan.failures)}
+    records.open({"plan_sha256": plan.sha256, **sizes, "provenance": provenance}, manifest)
+    (workdir / "images").mkdir(exist_ok=True)
+    records.write("inputs", map(dataclasses.asdict, plan.failures))
+    left = [(number, batch) for number, batch in enumerate(plan.batches) if not records.has(_part(number))]
+    done = len(plan.trials) - sum(len(batch.trials) for _, batch in left)
+    with tqdm(total=len(plan.trials), initial=done, unit="picture", desc="run") as bar:
+        for number, batch in left:
+            started = time.perf_counter()
+            records.write(_part(number), _make(pipe, number, batch, workdir, provenance, evaluate))
+            _append_seconds(workdir, number, len(batch.trials), time.perf_counter() - started)
+            bar.update(len(batch.trials))
+    records.finish()
+    return records.read()
+
+
+def _part(number: int) -> str:
+    return f"{number:06d}"
+
+
+def _make(pipe, number: int, batch: PlannedBatch, workdir: Path, provenance, evaluate) -> list[Row]:
+    """Makes a batch, writes its pictures, and returns its rows."""
+    made, failed = [], []
+    for trial, result in render(pipe, batch, provenance):
+        if isinstance(result, images.ImageError):
+            failed.append(
+                {"index": trial.index, "trial": trial.id, "image": trial.sample.image.name, "error": str(result)}
+            )
+        else:
+            made.append((trial, result))
+    values = _evaluate(evaluate, [result for _, result in made])
+    rows = []
+    for place, (trial, result) in enumerate(made):
+        file = f"images/{trial.index:06d}_{trial.id}.png"
+        metadata.write_png(workdir / file, result.picture, result.parameters)
+        parameters = result.parameters
+        rows.append(
+            {
+                "index": trial.index,
+                "trial": trial.id,
+                **trial.knobs(),
+                "batch": number,
+                "batch_size": parameters.batch_size,
+                "batch_index": parameters.batch_index,
+                "start": parameters.start,
+                "output": file,
+                "output_sha256": pixels_sha256(result.picture),
+                "metrics": {name: float(column[place]) for name, column in values.items()},
+            }
+        )
+    return rows + failed
+
+
+def render(
+    pipe: sweep.Pipeline, batch: PlannedBatch, provenance: Mapping[str, Any]
+) -> Iterator[tuple[Trial, sweep.Result | images.ImageError]]:
+    """Makes the pictures of one batch; a trial whose input has become unusable since it was planned gives the error."""
+    readable, pixels = [], {}
+    for trial in batch.trials:
+        path = trial.sample.image
+        try:
+            if path not in pixels:
+                pixels[path] = _read(trial)
+            readable.append((trial, dataclasses.replace(trial.sample, pixels=pixels[path])))
+        except images.ImageError as error:
+            yield trial, error
+    if readable:
+        samples = sweep.Batch(samples=[sample for _, sample in readable], size=batch.size)
+        results = sweep.run(pipe, [samples], batch.trials[0].settings, provenance)
+        yield from zip([trial for trial, _ in readable], results, strict=True)
+
+
+def _read(trial: Trial) -> np.ndarray:
+    path = trial.sample.image
+    pixels = trial.sizing.prepare(path)
+    if metadata.file_sha256(path) != trial.sample.image_sha256:
+        raise images.ImageError(f"{path}: changed since the run was planned (sha256); restore it, or plan anew")
+    return pixels
+
+
+def _evaluate(evaluate: Evaluate | None, results: list[sweep.Result]) -> Mapping[str, Any]:
+    if evaluate is None or not results:
+        return {}
+    source = images.as_unit(np.stack([result.sample.pixels for result in results]))
+    output = images.as_unit(np.stack([np.asarray(result.picture) for result in results]))
+    values = evaluate(source, output, prompt=[result.sample.prompt for result in results])
+    return {name: np.asarray(column) for name, column in values.items()}
+
+
+def pixels_sha256(picture: Any) -> str:
+    """SHA-256 of a picture's size and RGB bytes: what a PNG holds, however it was compressed."""
+    pixels = np.ascontiguousarray(np.asarray(picture, np.uint8))
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+
+
+def _append_seconds(workdir: Path, number: int, samples: int, seconds: float) -> None:
+    with (workdir / "seconds.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"batch": number, "samples": samples, "seconds": round(seconds, 4)}) + "\n")

@@ -1,0 +1,49 @@
+"""Metrics over eight devices; in a process of its own, since JAX counts its devices once."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+_SCRIPT = """
+import json
+
+import numpy as np
+
+from img2img_jax import make_mesh
+from img2img_jax.metrics import Evaluator
+from img2img_jax.parallel import shard_batch
+from img2img_jax.testing.tiny import random_images
+
+names = ["ssim", "edge_f1", "clip_image", "clip_text"]
+evaluator, mesh = Evaluator.load(names), make_mesh()
+images = np.asarray(random_images(8, 24))
+pair, prompt = (images, images[::-1].copy()), [*"abcdefgh"]
+one = evaluator(*pair, prompt=prompt)
+many = evaluator(*shard_batch(pair, mesh), prompt=prompt)
+print(json.dumps({
+    "devices": mesh.size,
+    "error": {name: float(abs(np.asarray(one[name]) - np.asarray(many[name])).max()) for name in names},
+    "shards": {name: [shard.data.shape[0] for shard in many[name].addressable_shards] for name in names},
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def result():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | flags | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_values_are_those_of_one_device(result):
+    assert result["devices"] == 8
+    assert all(error < 1e-4 for error in result["error"].values()), result["error"]
+
+
+def test_every_device_computes_its_own_sample(result):
+    assert all(shards == [1] * 8 for shards in result["shards"].values()), result["shards"]
