@@ -18,9 +18,8 @@ from img2img_jax import images as pictures
 from img2img_jax import programs, rng
 from img2img_jax.checkpoints import (
     CheckpointError,
-    load_component,
-    read_json,
-    resolve,
+    fill,
+    open_checkpoint,
     save_component,
     write_json,
     write_model_index,
@@ -57,7 +56,7 @@ class Img2ImgPipeline:
     """A VAE, a UNet, a text encoder and a scheduler, jointly: pictures and prompts to pictures.
 
     Attributes:
-      folder: where the checkpoint's files lie, or None if it was put together in memory.
+      folder: where the checkpoint's files lie (or its single file), or None if it was put together in memory.
       vae_scale_factor: pixels per latent, along one side.
       native_size: side in pixels of the pictures the UNet was trained on.
     """
@@ -95,35 +94,55 @@ class Img2ImgPipeline:
         mesh: Mesh | None = None,
         revision: str | None = None,
         variant: str | None = None,
+        family: str | None = None,
+        config: str | Path | None = None,
+        tokenizer: str | Path | None = None,
+        prediction_type: str | None = None,
     ) -> Img2ImgPipeline:
-        """Loads a checkpoint in the diffusers folder layout (safetensors).
+        """Loads a checkpoint: a folder in the diffusers layout, or one file in the original one (safetensors).
 
         Args:
-          path_or_hub_id: a folder or a Hugging Face hub id; by default the model that ships with the package.
+          path_or_hub_id: a folder, a ``.safetensors`` file or a Hugging Face hub id; by default the model that ships
+            with the package.
           dtype: of weights and computation, "float32" or "bfloat16"; norms, softmax and the solver stay float32.
           mesh: devices to split batches over (see ``img2img_jax.parallel``); the first device by default.
           revision: branch, tag or commit on the hub.
           variant: of the weights' files, such as "fp16".
+          family: of a single file: "sd1", "sd2", "sdxl" or "sdxl-refiner"; by default recognised by its keys.
+          config: for a single file: a folder in the diffusers layout whose configurations are taken.
+          tokenizer: folder or hub id of a CLIP tokenizer, in place of the checkpoint's; a single file has none, and
+            takes OpenAI's from the hub by default.
+          prediction_type: "epsilon", "v_prediction" or "sample", in place of the checkpoint's.
 
         Raises:
           CheckpointError: no such checkpoint; a file is missing, broken or a pickle; a key has no place.
         """
         if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
             raise ValueError(f"dtype={dtype!r} is not supported; choose 'float32' or 'bfloat16'")
-        folder = resolve(path_or_hub_id, revision=revision, variant=variant)
-        vae_class = read_json(folder / "vae" / "config.json").get("_class_name")
+        checkpoint = open_checkpoint(
+            path_or_hub_id,
+            revision=revision,
+            variant=variant,
+            family=family,
+            config=config,
+            tokenizer=tokenizer,
+            prediction_type=prediction_type,
+        )
+        mesh = mesh or make_mesh(jax.devices()[:1])
+        parts = checkpoint.components
+        vae_class = parts["vae"].config.get("_class_name")
         if vae_class not in _VAES:
-            raise CheckpointError(f"{folder}/vae is a {vae_class!r}; supported: {', '.join(_VAES)}")
-        load = dict(dtype=dtype, variant=variant)
+            raise CheckpointError(f"{parts['vae'].origin}: the VAE is a {vae_class!r}; supported: {', '.join(_VAES)}")
+        tokenizers = {name: load_tokenizer(source) for name, source in checkpoint.tokenizers.items()}
+        load = dict(dtype=dtype, sharding=lambda path, shape: replicated(mesh))
         return cls(
-            # What is small first, so that what is missing there is said before the weights are read.
-            scheduler_config=read_json(folder / "scheduler" / "scheduler_config.json"),
-            tokenizer=load_tokenizer(folder / "tokenizer"),
-            vae=load_component(_VAES[vae_class], folder / "vae", **load),
-            unet=load_component(UNet2DConditionModel, folder / "unet", **load),
-            text_encoder=load_component(CLIPTextModel, folder / "text_encoder", **load),
+            scheduler_config=checkpoint.scheduler_config,
+            tokenizer=tokenizers["text_encoder"],
+            vae=fill(_VAES[vae_class], parts["vae"], **load),
+            unet=fill(UNet2DConditionModel, parts["unet"], **load),
+            text_encoder=fill(CLIPTextModel, parts["text_encoder"], **load),
             mesh=mesh,
-            folder=folder,
+            folder=checkpoint.origin,
         )
 
     def save_pretrained(self, folder: str | Path, *, dtype: DType | None = None) -> None:

@@ -9,23 +9,33 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from img2img_jax.checkpoints import CheckpointError
+from img2img_jax.checkpoints import CheckpointError, TokenizerSource
 from img2img_jax.types import TokenIds
 
 
-def load_tokenizer(folder: str | Path) -> Any:
-    """The checkpoint's CLIP tokenizer (transformers).
+def load_tokenizer(source: TokenizerSource) -> Any:
+    """A CLIP tokenizer (transformers), from a folder or from the hub.
 
     Raises:
-      CheckpointError: the folder has no vocabulary.
+      CheckpointError: the folder has no vocabulary or a broken one; the hub cannot be reached.
     """
     # transformers takes a second to import; the command's --help must not wait for it.
     from transformers import CLIPTokenizer
 
-    folder = Path(folder)
-    if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
+    folder = Path(source.origin)
+    if not folder.is_dir() and isinstance(source.origin, Path):
+        raise CheckpointError(f"no tokenizer: {folder} is missing; give a folder or a hub id by tokenizer=...")
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
         raise CheckpointError(f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json")
-    return CLIPTokenizer.from_pretrained(str(folder))
+    padding = {} if source.pad_token is None else {"pad_token": source.pad_token}
+    try:
+        return CLIPTokenizer.from_pretrained(str(source.origin), **padding)
+    except Exception as error:  # what the library raises for a broken file changes with its releases
+        where = f"in {folder}" if folder.is_dir() else f"under the hub id {source.origin} (no connection?)"
+        raise CheckpointError(
+            f"no usable tokenizer {where}: {type(error).__name__}: {error}; give the folder of a CLIP tokenizer by "
+            "tokenizer=..."
+        ) from error
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> TokenIds:

@@ -1,10 +1,11 @@
-"""Bytes in and out: checkpoints in the diffusers folder layout, read and written without PyTorch.
+"""Bytes in and out: checkpoints in the diffusers folder layout and in the original one, without PyTorch.
 
 One engine maps parameters to keys and axes by rule (``parameters``); what a model class does differently is one
 small ``KeyTable`` (``key_table``). A key that is missing, left over or misshapen is an error that names it.
 """
 
-from img2img_jax.checkpoints.component import load_component, save_component
+from img2img_jax.checkpoints.checkpoint import Checkpoint, TokenizerSource, open_checkpoint
+from img2img_jax.checkpoints.component import fill, load_component, save_component
 from img2img_jax.checkpoints.digest import sha256, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.hub import resolve
@@ -12,8 +13,12 @@ from img2img_jax.checkpoints.json_file import read_json, write_json
 from img2img_jax.checkpoints.model_index import write_model_index
 
 __all__ = [
+    "Checkpoint",
     "CheckpointError",
+    "TokenizerSource",
+    "fill",
     "load_component",
+    "open_checkpoint",
     "read_json",
     "resolve",
     "save_component",

@@ -16,13 +16,13 @@ _UNUSED = ("safety_checker/*", "feature_extractor/*", "image_encoder/*")
 
 
 def resolve(path_or_hub_id: str | Path, *, revision: str | None = None, variant: str | None = None) -> Path:
-    """The local folder of a checkpoint, downloaded from the Hugging Face hub if need be.
+    """The local folder of a checkpoint, downloaded from the Hugging Face hub if need be, or its single file.
 
     Of a hub repository only JSON, tokenizer files and the safetensors of the asked variant are fetched, never
     pickles or whole-model files; what the cache holds is not fetched again.
 
     Args:
-      path_or_hub_id: a folder, or an id such as ``"owner/name"``; an existing folder wins.
+      path_or_hub_id: a folder, a ``.safetensors`` file, or an id such as ``"owner/name"``; what exists wins.
       revision: branch, tag or commit on the hub.
       variant: tag in the weights' file names, e.g. ``"fp16"``.
 
@@ -31,12 +31,17 @@ def resolve(path_or_hub_id: str | Path, *, revision: str | None = None, variant:
     """
     name = str(path_or_hub_id)
     path = Path(os.path.expanduser(name))
-    if name and path.is_dir():
+    if name and path.exists():
         if revision is not None:
-            raise CheckpointError(f"revision={revision!r} is for hub ids; {path} is a folder: leave it out")
-        return path
-    if path.is_file():
-        raise CheckpointError(f"{path} is a file; a checkpoint is a folder in the diffusers layout")
+            raise CheckpointError(f"revision={revision!r} is for hub ids; {path} is on this machine: leave it out")
+        if path.is_dir() or path.suffix == ".safetensors":
+            return path
+        raise CheckpointError(
+            f"{path} is neither a folder nor a .safetensors file; others (pickles such as .ckpt) can run code when "
+            "opened and are refused. Convert it once, where you trust it, to safetensors"
+        )
+    if name.endswith(".safetensors"):
+        raise CheckpointError(f"{path} does not exist")
     if not _HUB_ID.fullmatch(name):
         raise CheckpointError(f"{name!r} is neither an existing folder nor a hub id of the form 'owner/name'")
     return _download(name, revision, variant)

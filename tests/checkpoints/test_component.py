@@ -170,7 +170,7 @@ def test_integers_are_no_parameters(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": "wide"}, "config.json describes no model that can be built: TypeError"),
+        ({"hidden_size": "wide"}, "describes no model that can be built: TypeError"),
         ({"hidden_act": "tanhh"}, "'tanhh' is not supported"),
         ({"vocab_size": 21}, r"token_embedding.weight is \[20, 8\], must be \[21, 8\]"),
         ({"num_hidden_layers": 3}, "16 missing: text_model.encoder.layers.2"),

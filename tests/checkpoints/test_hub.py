@@ -74,10 +74,19 @@ def test_a_revision_of_a_folder_is_an_error(tmp_path):
         resolve(tmp_path, revision="main")
 
 
-def test_a_file_is_an_error(tmp_path):
+def test_a_single_file_is_taken_as_it_is(tmp_path, hub):
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(CheckpointError, match="is a file"):
-        resolve(tmp_path / "model.safetensors")
+    assert resolve(tmp_path / "model.safetensors") == tmp_path / "model.safetensors"
+    assert hub.calls == []
+    with pytest.raises(CheckpointError, match="nothing.safetensors does not exist"):
+        resolve("nothing.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.txt"])
+def test_other_files_are_refused_with_the_way_out(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=f"{name} is neither .* refused. Convert it once"):
+        resolve(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~nobody/x", "", "a b", "https://x/y"])

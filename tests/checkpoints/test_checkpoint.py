@@ -1,0 +1,20 @@
+import pytest
+
+from img2img_jax.checkpoints import CheckpointError, open_checkpoint
+
+
+@pytest.mark.parametrize("name", ["family", "config"])
+def test_arguments_for_single_files_are_refused_for_folders(tmp_path, name):
+    with pytest.raises(CheckpointError, match=f"{name}='x' is for single files"):
+        open_checkpoint(tmp_path, **{name: "x"})
+
+
+def test_a_variant_of_a_single_file_is_refused(tmp_path):
+    (tmp_path / "x.safetensors").touch()
+    with pytest.raises(CheckpointError, match="variant='fp16' is for folders"):
+        open_checkpoint(tmp_path / "x.safetensors", variant="fp16")
+
+
+def test_an_unknown_prediction_type_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="prediction_type='v' is not known; choose one of .*v_prediction"):
+        open_checkpoint(tmp_path, prediction_type="v")
