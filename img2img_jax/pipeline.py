@@ -18,9 +18,11 @@ from img2img_jax import images as pictures
 from img2img_jax import programs, rng
 from img2img_jax.checkpoints import (
     CheckpointError,
+    Lora,
     fill,
     open_checkpoint,
     save_component,
+    with_loras,
     write_json,
     write_model_index,
 )
@@ -98,6 +100,7 @@ class Img2ImgPipeline:
         config: str | Path | None = None,
         tokenizer: str | Path | None = None,
         prediction_type: str | None = None,
+        loras: Sequence[Lora] = (),
     ) -> Img2ImgPipeline:
         """Loads a checkpoint: a folder in the diffusers layout, or one file in the original one (safetensors).
 
@@ -113,6 +116,8 @@ class Img2ImgPipeline:
           tokenizer: folder or hub id of a CLIP tokenizer, in place of the checkpoint's; a single file has none, and
             takes OpenAI's from the hub by default.
           prediction_type: "epsilon", "v_prediction" or "sample", in place of the checkpoint's.
+          loras: files, or pairs of a file and its weight, merged into the weights as these are read: LoRA and LoCon
+            in the layouts of kohya, PEFT and diffusers.
 
         Raises:
           CheckpointError: no such checkpoint; a file is missing, broken or a pickle; a key has no place.
@@ -129,7 +134,7 @@ class Img2ImgPipeline:
             prediction_type=prediction_type,
         )
         mesh = mesh or make_mesh(jax.devices()[:1])
-        parts = checkpoint.components
+        parts = with_loras(checkpoint.components, loras)
         vae_class = parts["vae"].config.get("_class_name")
         if vae_class not in _VAES:
             raise CheckpointError(f"{parts['vae'].origin}: the VAE is a {vae_class!r}; supported: {', '.join(_VAES)}")

@@ -10,11 +10,13 @@ from img2img_jax.checkpoints.digest import sha256, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.hub import resolve
 from img2img_jax.checkpoints.json_file import read_json, write_json
+from img2img_jax.checkpoints.lora import Lora, with_loras
 from img2img_jax.checkpoints.model_index import write_model_index
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Lora",
     "TokenizerSource",
     "fill",
     "load_component",
@@ -24,6 +26,7 @@ __all__ = [
     "save_component",
     "sha256",
     "weight_digests",
+    "with_loras",
     "write_json",
     "write_model_index",
 ]

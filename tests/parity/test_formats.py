@@ -258,6 +258,175 @@ def test_single_files_without_a_tokenizer_of_their_own(saved, tmp_path):
     check_same(ours, pipe)
 
 
+# LoRA: random factors of a few layers of every kind, with ranks and alphas of their own.
+
+LINEAR = ["attn1.to_q", "attn1.to_out.0", "attn2.to_k", "ff.net.0.proj"]
+LORA_LAYERS = {f"down_blocks.0.attentions.0.transformer_blocks.0.{name}": 2 + i for i, name in enumerate(LINEAR)}
+LORA_LAYERS |= {"mid_block.attentions.0.proj_in": 2, "up_blocks.0.resnets.0.conv1": 3}
+LORA_LAYERS |= {"up_blocks.0.resnets.1.conv_shortcut": 1, "down_blocks.0.downsamplers.0.conv": 2}
+TEXT_LAYERS = {"encoder.layers.0.self_attn.v_proj": 2, "encoder.layers.1.self_attn.out_proj": 3}
+TEXT_LAYERS |= {"encoder.layers.1.mlp.fc1": 2}
+
+
+def factors(model, layers, seed):
+    """Down and up [..] of each layer."""
+    source, result = torch.Generator().manual_seed(seed), {}
+    for name, rank in layers.items():
+        weight = model.get_submodule(name).weight
+        down = torch.randn(rank, *weight.shape[1:], generator=source)
+        up = torch.randn(weight.shape[0], rank, *[1] * (weight.ndim - 2), generator=source)
+        result[name] = 0.3 * down, 0.3 * up
+    return result
+
+
+def both_factors(pipe, seed, layers=None):
+    unet = factors(pipe.unet, layers or LORA_LAYERS, seed)
+    return unet, factors(pipe.text_encoder, TEXT_LAYERS, seed + 1)
+
+
+def kohya(unet, text, alpha=1.5):
+    tensors = {}
+    for prefix, layers in (("lora_unet_", unet), ("lora_te_text_model_", text)):
+        for name, (down, up) in layers.items():
+            name = prefix + name.replace(".", "_")
+            tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+            tensors[f"{name}.alpha"] = torch.tensor(alpha)
+    return tensors
+
+
+def peft(unet, text):
+    return {
+        f"{component}.{name}.lora_{letter}.weight": factor
+        for component, layers in (("unet", unet), ("text_encoder.text_model", text))
+        for name, pair in layers.items()
+        for letter, factor in zip("AB", pair, strict=True)
+    }
+
+
+def older_diffusers(unet, text):
+    """Down and up instead of A and B."""
+    return {
+        key.replace(".lora_A.", ".lora.down.").replace(".lora_B.", ".lora.up."): value
+        for key, value in peft(unet, {}).items()
+    } | {
+        key.replace(".lora_A.", ".lora_linear_layer.down.").replace(".lora_B.", ".lora_linear_layer.up."): value
+        for key, value in peft({}, text).items()
+    }
+
+
+def processors(unet, text):
+    """Attention processors, as in the first releases; attention layers only."""
+    tensors = {}
+    for name, (down, up) in unet.items():
+        name = re.sub(r"\.(attn\d)\.to_(\w+)(\.0)?$", r".\1.processor.to_\2_lora", name)
+        tensors |= {f"unet.{name}.down.weight": down, f"unet.{name}.up.weight": up}
+    names = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out"}
+    for name, (down, up) in text.items():
+        head, last = name.rsplit(".", 1)
+        stem = f"text_encoder.text_model.{head}.{names[last]}_lora"
+        tensors |= {f"{stem}.down.weight": down, f"{stem}.up.weight": up}
+    return tensors
+
+
+def fused(folder, loras):
+    """A pipeline with the sum of all ``scale * up @ down`` in its weights."""
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder)
+    with torch.no_grad():
+        for (unet, text), scale in loras:
+            for model, layers in ((pipe.unet, unet), (pipe.text_encoder, text)):
+                for name, (down, up) in layers.items():
+                    weight = model.get_submodule(name).weight
+                    change = (up.flatten(1) @ down.flatten(1)).reshape(weight.shape)
+                    weight += (scale(len(down)) if callable(scale) else scale) * change
+    return pipe
+
+
+def test_lora_of_peft_as_diffusers_fuses_it(saved, tmp_path):
+    """Two files at once, each with a weight."""
+    plain, folder = saved["sd1"]
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder)
+    loras = []
+    for number, weight in ((1, 0.7), (2, -0.4)):
+        path = tmp_path / f"{number}.safetensors"
+        save_file(peft(*both_factors(plain, number)), path)
+        pipe.load_lora_weights(path, adapter_name=f"lora{number}")
+        loras.append((path, weight))
+    pipe.set_adapters(["lora1", "lora2"], [weight for _, weight in loras])
+    pipe.fuse_lora(adapter_names=["lora1", "lora2"])
+    ours = Img2ImgPipeline.from_pretrained(folder, loras=loras)
+    latents = check_same(ours, pipe)
+    without = their_latents(plain)
+    assert np.linalg.norm(latents - without) > 0.05 * np.linalg.norm(without)
+
+
+def test_lora_of_kohya_as_diffusers_fuses_it(saved, tmp_path):
+    plain, folder = saved["sd1"]
+    path = tmp_path / "kohya.safetensors"
+    save_file(kohya(*both_factors(plain, 3)), path)
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder)
+    pipe.load_lora_weights(path)
+    pipe.fuse_lora(lora_scale=0.8)
+    check_same(Img2ImgPipeline.from_pretrained(folder, loras=[(path, 0.8)]), pipe)
+
+
+def test_lora_settings_as_diffusers_saves_them(saved, tmp_path):
+    """Alphas and ranks that lie in the header."""
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    plain, folder = saved["sd1"]
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder)
+    torch.manual_seed(4)
+    config = LoraConfig(
+        r=2,
+        lora_alpha=5,
+        target_modules=["to_q", "proj_in"],
+        rank_pattern={"mid_block.attentions.0.proj_in": 3},
+        alpha_pattern={"mid_block.attentions.0.proj_in": 7},
+        init_lora_weights=False,
+    )
+    pipe.unet.add_adapter(config)
+    pipe.save_lora_weights(
+        tmp_path,
+        unet_lora_layers=get_peft_model_state_dict(pipe.unet),
+        unet_lora_adapter_metadata=config.to_dict(),
+    )
+    check_same(Img2ImgPipeline.from_pretrained(folder, loras=[tmp_path]), pipe)
+
+
+def sgm(unet, text):
+    """kohya's names for SDXL: those of the original UNet."""
+    named = {
+        original_unet_key(f"{name}.weight", LAYERS, [False, True])[: -len(".weight")]: p for name, p in unet.items()
+    }
+    return {key.replace("lora_te_", "lora_te1_"): value for key, value in kohya(named, text).items()}
+
+
+ATTENTION = {name: rank for name, rank in LORA_LAYERS.items() if ".attn" in name}
+
+
+@pytest.mark.parametrize(
+    ("layout", "layers", "scale"),
+    [
+        (older_diffusers, LORA_LAYERS, 0.8),
+        (processors, ATTENTION, 0.8),
+        (sgm, LORA_LAYERS, lambda rank: 0.8 * 1.5 / rank),
+    ],
+)
+def test_other_lora_layouts_merge_to_the_same_weights(saved, tmp_path, layout, layers, scale):
+    plain, folder = saved["sd1"]
+    unet, text = both_factors(plain, 6, layers)
+    if layout is processors:
+        text = {name: pair for name, pair in text.items() if "self_attn" in name}
+    save_file(layout(unet, text), tmp_path / "lora.safetensors")
+    pipe = fused(folder, [((unet, text), scale)])
+    ours = Img2ImgPipeline.from_pretrained(folder, loras=[(tmp_path / "lora.safetensors", 0.8)])
+    ours.save_pretrained(tmp_path / "merged")
+    found = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(tmp_path / "merged")
+    for name in ("unet", "text_encoder"):
+        for key, value in getattr(pipe, name).state_dict().items():
+            np.testing.assert_allclose(getattr(found, name).state_dict()[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
+
+
 # Key maps of the full-size families, against those of diffusers; no weights are made.
 
 
