@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,17 @@ from img2img_jax import programs, rng
 from img2img_jax.checkpoints import (
     CheckpointError,
     Lora,
+    TextualInversion,
+    TokenizerSource,
     fill,
     open_checkpoint,
+    open_vae,
+    read_json,
+    restore_orbax,
     save_component,
+    save_orbax,
     with_loras,
+    with_textual_inversions,
     write_json,
     write_model_index,
 )
@@ -101,6 +109,8 @@ class Img2ImgPipeline:
         tokenizer: str | Path | None = None,
         prediction_type: str | None = None,
         loras: Sequence[Lora] = (),
+        textual_inversions: Sequence[TextualInversion] = (),
+        vae: str | Path | None = None,
     ) -> Img2ImgPipeline:
         """Loads a checkpoint: a folder in the diffusers layout, or one file in the original one (safetensors).
 
@@ -118,6 +128,8 @@ class Img2ImgPipeline:
           prediction_type: "epsilon", "v_prediction" or "sample", in place of the checkpoint's.
           loras: files, or pairs of a file and its weight, merged into the weights as these are read: LoRA and LoCon
             in the layouts of kohya, PEFT and diffusers.
+          textual_inversions: files, or pairs of a file and the token that stands for it in prompts.
+          vae: a folder, file or hub id of a VAE (AutoencoderKL or AutoencoderTiny), in place of the checkpoint's.
 
         Raises:
           CheckpointError: no such checkpoint; a file is missing, broken or a pickle; a key has no place.
@@ -134,16 +146,16 @@ class Img2ImgPipeline:
             prediction_type=prediction_type,
         )
         mesh = mesh or make_mesh(jax.devices()[:1])
-        parts = with_loras(checkpoint.components, loras)
-        vae_class = parts["vae"].config.get("_class_name")
-        if vae_class not in _VAES:
-            raise CheckpointError(f"{parts['vae'].origin}: the VAE is a {vae_class!r}; supported: {', '.join(_VAES)}")
         tokenizers = {name: load_tokenizer(source) for name, source in checkpoint.tokenizers.items()}
+        parts = with_loras(checkpoint.components, loras)
+        parts = with_textual_inversions(parts, tokenizers, textual_inversions)
+        if vae is not None:
+            parts["vae"] = open_vae(vae, parts["vae"].config, variant)
         load = dict(dtype=dtype, sharding=lambda path, shape: replicated(mesh))
         return cls(
             scheduler_config=checkpoint.scheduler_config,
             tokenizer=tokenizers["text_encoder"],
-            vae=fill(_VAES[vae_class], parts["vae"], **load),
+            vae=fill(_vae_class(parts["vae"].config, parts["vae"].origin), parts["vae"], **load),
             unet=fill(UNet2DConditionModel, parts["unet"], **load),
             text_encoder=fill(CLIPTextModel, parts["text_encoder"], **load),
             mesh=mesh,
@@ -157,15 +169,46 @@ class Img2ImgPipeline:
           folder: created if need be; files of the same names are replaced.
           dtype: of the weights in the files ("float16" halves them); by default that of the pipeline.
         """
-        folder = Path(folder)
+        kind = None if dtype is None else jnp.dtype(dtype)
+        self._write(Path(folder), partial(save_component, dtype=kind))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the pipeline for ``restore``: as ``save_pretrained``, but the weights by Orbax, as they are held."""
+        self._write(Path(folder), save_orbax)
+
+    def _write(self, folder: Path, write_component: Callable[[nnx.Module, Path], None]) -> None:
         parts = {"vae": self.vae, "unet": self.unet, "text_encoder": self.text_encoder}
         for name, module in parts.items():
-            save_component(module, folder / name, dtype=None if dtype is None else jnp.dtype(dtype))
+            write_component(module, folder / name)
         self.tokenizer.save_pretrained(str(folder / "tokenizer"))
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scheduler" / "scheduler_config.json", self.scheduler_config)
         scheduler = self.scheduler_config["_class_name"]
         write_model_index(folder, vae=type(self.vae).__name__, scheduler=scheduler)
+
+    @classmethod
+    def restore(cls, folder: str | Path, *, dtype: DType = "float32", mesh: Mesh | None = None) -> Img2ImgPipeline:
+        """Reads what ``save`` wrote, each device of ``mesh`` straight from the files.
+
+        Args:
+          folder: that was saved to, on whatever mesh.
+          dtype, mesh: as in ``from_pretrained``.
+
+        Raises:
+          CheckpointError: the folder is incomplete or broken.
+        """
+        folder, mesh = Path(folder), mesh or make_mesh(jax.devices()[:1])
+        read = partial(restore_orbax, dtype=dtype, sharding=lambda path, shape: replicated(mesh))
+        vae_class = _vae_class(read_json(folder / "vae" / "config.json"), folder / "vae")
+        return cls(
+            scheduler_config=read_json(folder / "scheduler" / "scheduler_config.json"),
+            tokenizer=load_tokenizer(TokenizerSource(origin=folder / "tokenizer")),
+            vae=read(vae_class, folder / "vae"),
+            unet=read(UNet2DConditionModel, folder / "unet"),
+            text_encoder=read(CLIPTextModel, folder / "text_encoder"),
+            mesh=mesh,
+            folder=folder,
+        )
 
     def __call__(
         self,
@@ -331,6 +374,13 @@ class Img2ImgPipeline:
             return None
         w = jnp.asarray((scales - 1) * 1000, jnp.float32)
         return np.asarray(sinusoidal_embedding(w, dim, flip_sin_to_cos=False, downscale_freq_shift=1))
+
+
+def _vae_class(config: Mapping[str, Any], origin: Path) -> type[AutoencoderKL | AutoencoderTiny]:
+    name = str(config.get("_class_name"))
+    if name not in _VAES:
+        raise CheckpointError(f"{origin}: the VAE is a {name!r}; supported: {', '.join(_VAES)}")
+    return _VAES[name]
 
 
 class _Placement:

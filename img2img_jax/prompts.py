@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,6 @@ def load_tokenizer(source: TokenizerSource) -> Any:
     Raises:
       CheckpointError: the folder has no vocabulary or a broken one; the hub cannot be reached.
     """
-    # transformers takes a second to import; the command's --help must not wait for it.
-    from transformers import CLIPTokenizer
-
     folder = Path(source.origin)
     if not folder.is_dir() and isinstance(source.origin, Path):
         raise CheckpointError(f"no tokenizer: {folder} is missing; give a folder or a hub id by tokenizer=...")
@@ -29,13 +29,33 @@ def load_tokenizer(source: TokenizerSource) -> Any:
         raise CheckpointError(f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json")
     padding = {} if source.pad_token is None else {"pad_token": source.pad_token}
     try:
-        return CLIPTokenizer.from_pretrained(str(source.origin), **padding)
+        return _tokenizer_class().from_pretrained(str(source.origin), **padding)
     except Exception as error:  # what the library raises for a broken file changes with its releases
         where = f"in {folder}" if folder.is_dir() else f"under the hub id {source.origin} (no connection?)"
         raise CheckpointError(
             f"no usable tokenizer {where}: {type(error).__name__}: {error}; give the folder of a CLIP tokenizer by "
             "tokenizer=..."
         ) from error
+
+
+@functools.cache
+def _tokenizer_class() -> type:
+    """transformers' tokenizer, with all tokens of an embedding of several vectors put for the first of them."""
+    # transformers takes a second to import; the command's --help must not wait for it.
+    import transformers
+
+    class CLIPTokenizer(transformers.CLIPTokenizer):
+        def __call__(self, text: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
+            added = self.added_tokens_encoder
+            texts = [text] if isinstance(text, str) else list(text)
+            for token in added:
+                if f"{token}_1" in added:
+                    names = itertools.takewhile(added.__contains__, (f"{token}_{i}" for i in itertools.count(1)))
+                    vectors = " ".join([token, *names])
+                    texts = [re.sub(rf"{re.escape(token)}(?!_\d)", lambda _, v=vectors: v, t) for t in texts]
+            return super().__call__(texts[0] if isinstance(text, str) else texts, *args, **kwargs)
+
+    return CLIPTokenizer
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> TokenIds:

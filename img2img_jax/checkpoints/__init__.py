@@ -8,25 +8,33 @@ from img2img_jax.checkpoints.checkpoint import Checkpoint, TokenizerSource, open
 from img2img_jax.checkpoints.component import fill, load_component, save_component
 from img2img_jax.checkpoints.digest import sha256, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
+from img2img_jax.checkpoints.external_vae import open_vae
 from img2img_jax.checkpoints.hub import resolve
 from img2img_jax.checkpoints.json_file import read_json, write_json
 from img2img_jax.checkpoints.lora import Lora, with_loras
 from img2img_jax.checkpoints.model_index import write_model_index
+from img2img_jax.checkpoints.orbax_component import restore_orbax, save_orbax
+from img2img_jax.checkpoints.textual_inversion import TextualInversion, with_textual_inversions
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Lora",
+    "TextualInversion",
     "TokenizerSource",
     "fill",
     "load_component",
     "open_checkpoint",
+    "open_vae",
     "read_json",
     "resolve",
+    "restore_orbax",
     "save_component",
+    "save_orbax",
     "sha256",
     "weight_digests",
     "with_loras",
+    "with_textual_inversions",
     "write_json",
     "write_model_index",
 ]

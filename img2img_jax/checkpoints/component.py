@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,6 @@ from flax import nnx
 from jax.sharding import Sharding
 
 from img2img_jax.checkpoints.errors import CheckpointError
-from img2img_jax.checkpoints.json_file import write_json
 from img2img_jax.checkpoints.key_table import key_table
 from img2img_jax.checkpoints.parameters import (
     ParameterPath,
@@ -73,7 +72,7 @@ def fill(
     Args, Raises: as ``load_component``; ``stored`` is what a folder or a single file was opened to.
     """
     table = key_table(model_class.__name__)
-    graph, parameters = _split(_abstract(model_class, stored, jnp.dtype(dtype)))
+    graph, parameters = split(abstract(model_class, stored.config, stored.origin, jnp.dtype(dtype)))
     found = match({path: p.shape for path, p in parameters}, stored.tensors, table, stored.origin)
     filled = [(path, p.replace(_placed(path, found[path], p.dtype, sharding))) for path, p in parameters]
     return nnx.merge(graph, nnx.from_flat_state(filled))
@@ -101,23 +100,27 @@ def save_component(
     """
     folder = Path(folder)
     table = key_table(type(model).__name__)
-    _, parameters = _split(model)
+    _, parameters = split(model)
     tensors = {}
     for path, parameter in sorted(parameters, key=lambda item: key_of(item[0])):
         key = table.prefix + (table.canonical(key_of(path)) or "")
         tensors[key] = _pending(key, path, parameter[...], dtype)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {**model.config.to_dict(), **table.config})
-    save_weights(folder, WeightNames(stem=table.stem, variant=variant), tensors, max_shard_size)
+    config = {**model.config.to_dict(), **table.config}
+    save_weights(folder, WeightNames(stem=table.stem, variant=variant), tensors, max_shard_size, config)
 
 
-def _abstract(model_class: type[Model], stored: StoredComponent, dtype: np.dtype) -> Model:
-    """The model that a configuration describes, with shapes in place of values."""
-    named, whose = stored.config.get("_class_name", model_class.__name__), f"the configuration of {stored.origin}"
+def abstract(model_class: type[Model], values: Mapping[str, Any], origin: Path, dtype: np.dtype) -> Model:
+    """The model that a configuration describes, with shapes in place of values.
+
+    Raises:
+      CheckpointError: it describes none, or one of another class; ``origin`` is named.
+    """
+    named, whose = values.get("_class_name", model_class.__name__), f"the configuration of {origin}"
     if named != model_class.__name__:
         raise CheckpointError(f"{whose} describes a {named}, not a {model_class.__name__}")
     try:
-        config = model_class.config_class.from_dict(stored.config)
+        config = model_class.config_class.from_dict(values)
         rngs = nnx.Rngs(params=0)
         rngs.params = _SameKey(0, tag="params")
         return nnx.eval_shape(lambda: model_class(config, dtype=dtype, param_dtype=dtype, rngs=rngs))
@@ -135,7 +138,7 @@ class _SameKey(nnx.RngStream):
         return self.key[...]
 
 
-def _split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, nnx.Param]]]:
+def split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, nnx.Param]]]:
     """Structure and parameters; a model with other variables could not be filled from a file."""
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
     others = [path for path, _ in nnx.to_flat_state(rest)]

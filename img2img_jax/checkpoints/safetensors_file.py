@@ -147,8 +147,10 @@ class PendingTensor:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, PendingTensor]) -> None:
-    """Writes a file atomically, one tensor at a time.
+def write_safetensors(
+    path: Path, tensors: Mapping[str, PendingTensor], *, before: Callable[[], object] = lambda: None
+) -> None:
+    """Writes a file atomically, one tensor at a time; ``before`` is called when all is written but not yet in place.
 
     Raises:
       CheckpointError: an element type the format has no name for.
@@ -169,3 +171,4 @@ def write_safetensors(path: Path, tensors: Mapping[str, PendingTensor]) -> None:
         file.write(struct.pack("<Q", len(encoded)) + encoded)
         for tensor in tensors.values():
             file.write(np.ascontiguousarray(tensor.values(), tensor.dtype).reshape(-1).view(np.uint8).data)
+        before()

@@ -509,3 +509,39 @@ def test_a_single_file_of_another_size_is_an_error(saved, tmp_path):
     original_file("sd1", saved["sd1"][0], tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"text_model.*misshapen|missing"):
         Img2ImgPipeline.from_pretrained(tmp_path / "model.safetensors", tokenizer=saved["sd1"][1] / "tokenizer")
+
+
+@pytest.mark.parametrize("layout", ["a1111", "diffusers"])
+def test_textual_inversion(saved, tmp_path, layout):
+    """Three vectors for one word, and one for another."""
+    folder = saved["sd1"][1]
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder)
+    torch.manual_seed(8)
+    several, one = torch.randn(3, 24), torch.randn(24)
+    save_file({"emb_params" if layout == "a1111" else "<cat-toy>": several}, tmp_path / "toy.safetensors")
+    save_file({"<style>": one}, tmp_path / "learned_embeds.safetensors")
+    pipe.load_textual_inversion(several, token="<cat-toy>")
+    pipe.load_textual_inversion(tmp_path, weight_name="learned_embeds.safetensors")
+    toy = tmp_path / "toy.safetensors"
+    ours = Img2ImgPipeline.from_pretrained(
+        folder, textual_inversions=[(toy, "<cat-toy>") if layout == "a1111" else toy, tmp_path]
+    )
+    prompts = dict(prompt=["a <cat-toy> b", "two <style>, <style>"], negative_prompt=["<cat-toy>", "no"])
+    check_same(ours, pipe, **prompts)
+    ours.save_pretrained(tmp_path / "saved")
+    check_same(Img2ImgPipeline.from_pretrained(tmp_path / "saved"), pipe, **prompts)
+
+
+@pytest.mark.parametrize("layout", ["folder", "pipeline", "original", "diffusers"])
+def test_external_vae(saved, tmp_path, layout):
+    folder, other = saved["sd1"][1], saved["sd2"][0].vae
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder, vae=other)
+    path = tmp_path / "vae.safetensors"
+    if layout == "original":
+        state = original_vae(other.state_dict(), 2)
+        save_file({key: value.contiguous() for key, value in state.items()}, path)
+    elif layout == "diffusers":
+        save_file(other.state_dict(), path)
+    else:
+        path = saved["sd2"][1] / "vae" if layout == "folder" else saved["sd2"][1]
+    check_same(Img2ImgPipeline.from_pretrained(folder, vae=path), pipe)
