@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from img2img_jax.checkpoints import CheckpointError, TokenizerSource
+from img2img_jax.checkpoints import CheckpointError, TokenizerSource, resolve
 from img2img_jax.types import TokenIds
+
+_REMEDY = "give the folder or hub id of a CLIP tokenizer by tokenizer=..."
 
 
 def load_tokenizer(source: TokenizerSource) -> Any:
@@ -22,20 +24,20 @@ def load_tokenizer(source: TokenizerSource) -> Any:
     Raises:
       CheckpointError: the folder has no vocabulary or a broken one; the hub cannot be reached.
     """
-    folder = Path(source.origin)
-    if not folder.is_dir() and isinstance(source.origin, Path):
-        raise CheckpointError(f"no tokenizer: {folder} is missing; give a folder or a hub id by tokenizer=...")
-    if folder.is_dir() and not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
-        raise CheckpointError(f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json")
+    try:
+        folder = source.origin if isinstance(source.origin, Path) else resolve(source.origin, weights=False)
+    except CheckpointError as error:
+        raise CheckpointError(f"no tokenizer: {error}; {_REMEDY}") from error
+    if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
+        raise CheckpointError(
+            f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json; {_REMEDY}"
+        )
     padding = {} if source.pad_token is None else {"pad_token": source.pad_token}
     try:
-        return _tokenizer_class().from_pretrained(str(source.origin), **padding)
+        return _tokenizer_class().from_pretrained(str(folder), **padding)
     except Exception as error:  # what the library raises for a broken file changes with its releases
-        where = f"in {folder}" if folder.is_dir() else f"under the hub id {source.origin} (no connection?)"
-        raise CheckpointError(
-            f"no usable tokenizer {where}: {type(error).__name__}: {error}; give the folder of a CLIP tokenizer by "
-            "tokenizer=..."
-        ) from error
+        problem = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"no usable tokenizer in {folder} ({problem}); {_REMEDY}") from error
 
 
 @functools.cache

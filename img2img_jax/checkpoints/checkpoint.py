@@ -103,7 +103,7 @@ def _open_folder(folder: Path, variant: str | None) -> Checkpoint:
 
 
 def _open_file(path: Path, family: str | None, config: str | Path | None, warn: bool) -> Checkpoint:
-    folder = None if config is None else resolve(config)
+    folder = None if config is None else Path(config).expanduser()
     if folder is not None and not folder.is_dir():
         raise CheckpointError(f"config={str(config)!r} is no folder; give one in the diffusers layout")
     configs = {} if folder is None else _configs(folder)

@@ -62,13 +62,13 @@ def unet_rules(config: Mapping[str, Any]) -> KeyRules:
 
 
 def unet_modules(config: Mapping[str, Any]) -> dict[str, str]:
-    """Original module -> diffusers' module; transformers are named by their outermost module."""
-    attends = ["CrossAttn" in kind for kind in config["down_block_types"]]
+    """Original module -> diffusers' module; transformers are named by their outermost module.
+
+    Raises:
+      CheckpointError: the configuration describes no UNet.
+    """
+    layers, attends = _structure(config)
     levels = range(len(attends))
-    layers = config["layers_per_block"]
-    layers = [layers for _ in levels] if isinstance(layers, int) else layers
-    if max(len(levels), *layers) > MAX_BLOCKS:
-        raise CheckpointError(f"layers_per_block={layers} for {len(levels)} blocks: more than {MAX_BLOCKS} of a kind")
     modules = dict(_UNET_ENDS)
 
     def layer(original: str, block: str, index: int, attention: bool) -> None:
@@ -98,10 +98,27 @@ def unet_modules(config: Mapping[str, Any]) -> dict[str, str]:
     return modules
 
 
+def _structure(config: Mapping[str, Any]) -> tuple[list[int], list[bool]]:
+    """Of each level: the number of layers, and whether it has attention."""
+    kinds, layers = config.get("down_block_types"), config.get("layers_per_block", 2)
+    if isinstance(kinds, (list, tuple)) and len(kinds) <= MAX_BLOCKS:
+        counts = [layers] * len(kinds) if isinstance(layers, int) else layers
+        if isinstance(counts, (list, tuple)) and len(counts) == len(kinds):
+            if all(isinstance(count, int) and 0 < count <= MAX_BLOCKS for count in counts):
+                return list(counts), ["CrossAttn" in str(kind) for kind in kinds]
+    raise CheckpointError(f"layers_per_block={layers!r:.80} with down_block_types={kinds!r:.80} describes no UNet")
+
+
 def vae_rules(config: Mapping[str, Any]) -> KeyRules:
-    """Rules of ``first_stage_model`` for an AutoencoderKL of this configuration."""
-    modules = {}
-    levels = len(config["block_out_channels"])
+    """Rules of ``first_stage_model`` for an AutoencoderKL of this configuration.
+
+    Raises:
+      CheckpointError: the configuration describes none.
+    """
+    modules, channels = {}, config.get("block_out_channels")
+    if not isinstance(channels, (list, tuple)) or len(channels) > MAX_BLOCKS:
+        raise CheckpointError(f"block_out_channels={channels!r:.80} describes no AutoencoderKL")
+    levels = len(channels)
     for side in ("encoder", "decoder"):
         modules[f"{side}.norm_out"] = f"{side}.conv_norm_out"
         for i in range(2):

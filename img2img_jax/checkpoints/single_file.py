@@ -107,8 +107,8 @@ def _component(
             renamed = _open_clip(renamed_tensors(tensors, OPEN_CLIP, path), config)
         else:
             renamed = renamed_tensors(tensors, CLIP, path)
-    except (KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(f"the configuration of {component} is unusable: {error!r}") from error
+    except KeyError as error:
+        raise CheckpointError(f"the configuration of {component} has no {error}") from error
     return StoredComponent(config=config, tensors=renamed, origin=path)
 
 

@@ -203,6 +203,25 @@ def test_a_failed_save_leaves_the_old_checkpoint(text_model, folder):
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("max_shard_size", [None, 1000])
+def test_a_crash_never_pairs_new_weights_with_an_old_configuration(text_model, folder, monkeypatch, max_shard_size):
+    """The configuration goes before the weights come, and comes after them."""
+    from img2img_jax.checkpoints import weight_files
+
+    def crash(path, value):
+        if path.name == "config.json":
+            raise KeyboardInterrupt
+        write(path, value)
+
+    write = weight_files.write_json
+    monkeypatch.setattr(weight_files, "write_json", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_component(text_model, folder, max_shard_size=max_shard_size)
+    assert list(folder.glob("*.safetensors")) and not (folder / "config.json").exists()
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        load_component(CLIPTextModel, folder)
+
+
 def test_a_class_without_a_table_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="no key table for Linear"):
         save_component(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), tmp_path)

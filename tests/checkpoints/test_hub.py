@@ -119,6 +119,11 @@ def test_only_the_variant_is_fetched(hub):
     assert weights == {"text_encoder/model.fp16.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors"}
 
 
+def test_no_weights_are_fetched_where_none_are_wanted(hub):
+    resolve("owner/name", weights=False)
+    assert {name.rpartition(".")[2] for name in fetched(hub)} == {"json", "txt"}
+
+
 def test_weights_at_the_top_of_a_repository_are_fetched():
     assert {"model.safetensors", "*/model.safetensors", "model-*-of-*.safetensors"} < set(weight_patterns(None))
 

@@ -66,7 +66,7 @@ def randomised(model):
     return model.eval()
 
 
-def torch_pipeline(family):
+def torch_pipeline(family, text_config):
     """A tiny pipeline of Stable Diffusion 1's or 2's structure."""
     torch.manual_seed(5)
     is_second = family == "sd2"
@@ -91,13 +91,9 @@ def torch_pipeline(family):
         norm_num_groups=4,
         latent_channels=4,
     )
-    text = transformers.CLIPTextConfig(
+    text = text_config(
         vocab_size=len(tokenizer),
         max_position_embeddings=16,
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=2,
-        num_attention_heads=3,
         hidden_act="gelu" if is_second else "quick_gelu",
         eos_token_id=tokenizer.eos_token_id,
     )
@@ -115,11 +111,11 @@ def torch_pipeline(family):
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(tmp_path_factory, text_config):
     """Pipelines and the folders they are saved to, by family."""
     made = {}
     for family in ("sd1", "sd2"):
-        made[family] = torch_pipeline(family), tmp_path_factory.mktemp(family)
+        made[family] = torch_pipeline(family, text_config), tmp_path_factory.mktemp(family)
         made[family][0].save_pretrained(made[family][1])
     return made
 
