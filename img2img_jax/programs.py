@@ -19,13 +19,20 @@ from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
 from img2img_jax.parallel import DATA
-from img2img_jax.types import Image, Latents, TextStates, TokenIds
+from img2img_jax.types import AddedConditions, Image, Latents, TextStates, TokenIds
 
 
-@partial(jax.jit, static_argnums=0)
-def read_prompts(graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds) -> TextStates:
-    """States of token ids."""
-    return nnx.merge(graphdef, state)(input_ids).last_hidden_state
+@partial(jax.jit, static_argnums=0, static_argnames="penultimate")
+def read_prompts(
+    graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds, *, penultimate: bool = False
+) -> tuple[TextStates, Float[Array, "b p"]]:
+    """States of token ids, and the pooled state of each prompt.
+
+    Args:
+      penultimate: states as they leave the layer before the last, as SDXL reads them, instead of the final ones.
+    """
+    output = nnx.merge(graphdef, state)(input_ids)
+    return output.hidden_states[-2] if penultimate else output.last_hidden_state, output.pooled
 
 
 @partial(jax.jit, static_argnums=0)
@@ -53,6 +60,7 @@ def denoise(
     guidance_scale: Float[Array, " b"],
     guidance_rescale: Float[Array, ""],
     timestep_cond: Float[Array, "b e"] | None,
+    added: AddedConditions | None,
     keys: Array,
     noise: Latents | None,
     step_noise: Float[Array, "steps b h w c"] | None,
@@ -64,6 +72,7 @@ def denoise(
       text: states of the prompt; or of the negative prompt and the prompt, which switches classifier-free guidance
         (Ho & Salimans 2207.12598) on and doubles the batch of the network.
       timestep_cond: LCM's guidance embedding, where the network takes one.
+      added: SDXL's other conditions, [b, 1|2, ...] as ``text``, where the network takes them.
       noise, step_noise: given instead of drawn from ``keys``.
     """
     rows, everywhere = PartitionSpec(DATA), PartitionSpec()
@@ -72,26 +81,40 @@ def denoise(
     on_each_device = jax.shard_map(
         partial(_denoise, graphdef),
         mesh=mesh,
-        in_specs=(everywhere, table_rows, rows, rows, rows, everywhere, rows, rows, rows, PartitionSpec(None, DATA)),
+        in_specs=(
+            *(everywhere, table_rows, rows, rows, rows, everywhere),
+            *(rows, rows, rows, rows, PartitionSpec(None, DATA)),
+        ),
         out_specs=rows,
         check_vma=False,
     )
     return on_each_device(
-        state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, keys, noise, step_noise
+        state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, added, keys, noise, step_noise
     )
 
 
 def _denoise(
-    graphdef, state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, keys, noise, step_noise
+    graphdef,
+    state,
+    table,
+    latents,
+    text,
+    guidance_scale,
+    guidance_rescale,
+    timestep_cond,
+    added,
+    keys,
+    noise,
+    step_noise,
 ):
     unet = nnx.merge(graphdef, state)
     shape, prompts = latents.shape[1:], text.shape[1]
-    states = text.reshape(-1, *text.shape[2:])
+    states, added = jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), (text, added))
     condition = None if timestep_cond is None else jnp.repeat(timestep_cond, prompts, axis=0)
 
     def predict(x: Latents, timestep: Float[Array, " b"]) -> Latents:
         x, timestep = jnp.repeat(x, prompts, axis=0), jnp.repeat(timestep, prompts)
-        output = unet(x, timestep, states, condition).astype(jnp.float32).reshape(-1, prompts, *shape)
+        output = unet(x, timestep, states, condition, added).astype(jnp.float32).reshape(-1, prompts, *shape)
         if prompts == 1:
             return output[:, 0]
         return guide(output[:, 0], output[:, 1], guidance_scale, guidance_rescale)

@@ -13,7 +13,6 @@ from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.diffusion.strength import MODES
 from img2img_jax.models import AutoencoderTiny, AutoencoderTinyConfig
 from img2img_jax.pipeline import Img2ImgPipeline
-from img2img_jax.prompts import tokenize
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, random_images, random_model, tiny_pipeline
 
 PROMPTS = ["a red cat", "a blue dog", "a green cow"]
@@ -191,7 +190,7 @@ class TestGuidance:
 class TestText:
     def test_embeds_stand_for_prompts(self, pipe, call):
         def states(prompts):
-            return programs.read_prompts(*pipe._text, tokenize(pipe.tokenizer, prompts, 16))
+            return pipe._conditioner.encoders[0](prompts).states
 
         wanted = call(negative_prompt="grey")
         np.testing.assert_array_equal(call(prompt=None, prompt_embeds=states(PROMPTS), negative_prompt="grey"), wanted)

@@ -9,12 +9,14 @@ from img2img_jax.checkpoints.digest import sha256, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.hub import resolve
 from img2img_jax.checkpoints.json_file import read_json, write_json
-from img2img_jax.checkpoints.model_index import write_model_index
+from img2img_jax.checkpoints.model_index import ModelIndex, read_model_index, write_model_index
 
 __all__ = [
     "CheckpointError",
+    "ModelIndex",
     "load_component",
     "read_json",
+    "read_model_index",
     "resolve",
     "save_component",
     "sha256",
