@@ -30,7 +30,8 @@ from img2img_jax.diffusion.strength import ResolvedStart
 from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel
 from img2img_jax.models.layers import sinusoidal_embedding
 from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
-from img2img_jax.prompts import load_tokenizer, tokenize
+from img2img_jax.prompt_syntax import Token, emphasised
+from img2img_jax.prompts import check_syntax, load_tokenizer, read_chunks, stack_chunks
 from img2img_jax.types import DType
 
 EMBEDDED_MODEL = Path(__file__).with_name("assets") / "model"
@@ -158,6 +159,8 @@ class Img2ImgPipeline:
         noise_at_one: str = "pure",
         prompt_embeds: ArrayLike | None = None,
         negative_prompt_embeds: ArrayLike | None = None,
+        prompt_syntax: str = "plain",
+        clip_skip: int = 0,
         posterior_noise: ArrayLike | None = None,
         noise: ArrayLike | None = None,
         step_noise: ArrayLike | None = None,
@@ -186,6 +189,10 @@ class Img2ImgPipeline:
           strength_mode: "truncate", "exact" or "continuous" (docs: ``img2img_jax.diffusion.strength``).
           noise_at_one: "pure", or "leak" for the usual but not quite pure noise at strength 1.
           prompt_embeds, negative_prompt_embeds: text states [B or 1, L, d], given instead of the texts.
+          prompt_syntax: "plain" takes prompts literally, cut to the text encoder's length; "a1111" reads weights, such
+            as (word:1.3), and prompts of any length (docs: ``img2img_jax.prompt_syntax``).
+          clip_skip: last layers of the text encoder to leave out, counted as in diffusers; 0 leaves out none. The
+            negative prompt keeps them with "plain" (diffusers' way) and loses them with "a1111".
           posterior_noise, noise: float32 [B,h,w,c], given instead of drawn.
           step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn; as many steps as the
             sample that draws most (``ResolvedStart.noise_draws``).
@@ -199,6 +206,8 @@ class Img2ImgPipeline:
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type={output_type!r} is not known; choose one of {', '.join(OUTPUT_TYPES)}")
+        check_syntax(prompt_syntax)
+        _check_clip_skip(clip_skip, self.text_encoder.config.num_hidden_layers)
         pixels = pictures.prepare_batch(
             image, height=height, width=width, resize=resize, background=background, multiple=self.vae_scale_factor
         )
@@ -221,7 +230,7 @@ class Img2ImgPipeline:
         posterior_noise = self._given("posterior_noise", posterior_noise, pixels)
         noise = self._given("noise", noise, pixels)
         step_noise = self._given_steps(step_noise, pixels, max(s.noise_draws for s in starts))
-        text = self._text_states(columns, scales)
+        text = self._text_states(columns, scales, prompt_syntax, clip_skip)
         place = _Placement(self.mesh, size)
 
         latents = programs.encode(
@@ -276,28 +285,45 @@ class Img2ImgPipeline:
             )
         return values if draws else None
 
-    def _text_states(self, columns: dict[str, list], scales: np.ndarray) -> np.ndarray:
+    def _text_states(
+        self, columns: dict[str, list], scales: np.ndarray, prompt_syntax: str, clip_skip: int
+    ) -> np.ndarray:
         """[B, 1, L, d] of the prompts; [B, 2, L, d] of the negative prompts and the prompts if any sample is guided."""
-        prompts = self._states(columns["prompt"])
-        if self.unet.config.time_cond_proj_dim is not None or not (scales > 1).any():
-            return prompts[:, None]
-        negatives = self._states(columns["negative_prompt"])
-        if negatives.shape != prompts.shape:
+        guided = self.unet.config.time_cond_proj_dim is None and (scales > 1).any()
+        names = ["negative_prompt", "prompt"] if guided else ["prompt"]
+        length = self.text_encoder.config.max_position_embeddings
+        entries = [entry for name in names for entry in columns[name]]
+        texts = dict.fromkeys(entry for entry in entries if isinstance(entry, str))
+        chunks = {text: read_chunks(self.tokenizer, text, length, prompt_syntax) for text in texts}
+        # One count for all, given states included, so that a batch is one array.
+        count = max([*map(len, chunks.values()), *(len(e) // length for e in entries if not isinstance(e, str)), 1])
+        # In diffusers clip_skip leaves the negative prompt alone, in the web UI it does not: the syntax says whose way.
+        skips = {"prompt": clip_skip, "negative_prompt": 0 if prompt_syntax == "plain" else clip_skip}
+        states = [self._states(columns[name], chunks, count, skips[name]) for name in names]
+        if states[0].shape != states[-1].shape:
             raise ValueError(
-                f"the negative prompts' states have shape {negatives.shape}, the prompts' {prompts.shape}; "
+                f"the negative prompts' states have shape {states[0].shape}, the prompts' {states[-1].shape}; "
                 "give both prompt_embeds and negative_prompt_embeds, of one shape [B, L, d]"
             )
-        return np.stack([negatives, prompts], axis=1)
+        return np.stack(states, axis=1)
 
-    def _states(self, column: list[str] | list[np.ndarray]) -> np.ndarray:
+    def _states(
+        self,
+        column: list[str] | list[np.ndarray],
+        chunks: dict[str, list[list[Token]]],
+        count: int,
+        clip_skip: int,
+    ) -> np.ndarray:
         """[B, L, d] of texts, each distinct one read once, or of the states given in their place."""
         if not isinstance(column[0], str):
             return np.stack(column)
         distinct = list(dict.fromkeys(column))
         # Padded to the batch's size, so that the number of distinct prompts is data as well.
         padded = distinct + distinct[:1] * (len(column) - len(distinct))
-        ids = tokenize(self.tokenizer, padded, self.text_encoder.config.max_position_embeddings)
-        states = np.asarray(programs.read_prompts(*self._text, ids), np.float32)
+        ids, weights = stack_chunks(self.tokenizer, [chunks[text] for text in padded], count)
+        states = programs.read_prompts(*self._text, ids.reshape(-1, ids.shape[-1]), clip_skip=clip_skip)
+        states = emphasised(np.asarray(states, np.float32).reshape(*ids.shape, -1), weights)
+        states = states.reshape(len(padded), -1, states.shape[-1])
         return states[[distinct.index(text) for text in column]]
 
     def _guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
@@ -371,6 +397,14 @@ def _checked_guidance(scales: list[float], rescale: float) -> np.ndarray:
     for index in np.flatnonzero(~np.isfinite(values)):
         raise ValueError(f"guidance_scale[{index}]={scales[index]} is not a finite number")
     return values
+
+
+def _check_clip_skip(clip_skip: int, layers: int) -> None:
+    if isinstance(clip_skip, bool) or not isinstance(clip_skip, int | np.integer) or not 0 <= clip_skip <= layers:
+        raise ValueError(
+            f"clip_skip={clip_skip!r} is not a whole number from 0 to {layers}, the layers of the text encoder; "
+            "0 leaves out none"
+        )
 
 
 def _check_fit(vae: nnx.Module, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:

@@ -22,10 +22,10 @@ from img2img_jax.parallel import DATA
 from img2img_jax.types import Image, Latents, TextStates, TokenIds
 
 
-@partial(jax.jit, static_argnums=0)
-def read_prompts(graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds) -> TextStates:
-    """States of token ids."""
-    return nnx.merge(graphdef, state)(input_ids).last_hidden_state
+@partial(jax.jit, static_argnums=0, static_argnames="clip_skip")
+def read_prompts(graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds, *, clip_skip: int = 0) -> TextStates:
+    """States of token ids, the last ``clip_skip`` layers left out."""
+    return nnx.merge(graphdef, state)(input_ids, clip_skip=clip_skip).last_hidden_state
 
 
 @partial(jax.jit, static_argnums=0)

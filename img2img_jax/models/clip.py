@@ -6,6 +6,7 @@ Radford et al. 2103.00020. Parameter paths are those of transformers.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -139,8 +140,8 @@ class CLIPEncoder(nnx.Module):
     def __init__(self, config: _TowerConfig, **kw):
         self.layers = nnx.List([CLIPEncoderLayer(config, **kw) for _ in range(config.num_hidden_layers)])
 
-    def __call__(self, x: Float[Array, "b n d"], bias: Array | None = None) -> Float[Array, "b n d"]:
-        for layer in self.layers:
+    def __call__(self, x: Float[Array, "b n d"], bias: Array | None = None, *, skip: int = 0) -> Float[Array, "b n d"]:
+        for layer in itertools.islice(self.layers, len(self.layers) - skip):
             x = layer(x, bias)
         return x
 
@@ -182,11 +183,15 @@ class CLIPTextModel(nnx.Module):
         self.encoder = CLIPEncoder(config, **kw)
         self.final_layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, param_dtype=param_dtype, rngs=rngs)
 
-    def __call__(self, input_ids: TokenIds) -> TextOutput:
-        """States of ``input_ids`` (at most ``max_position_embeddings`` long)."""
+    def __call__(self, input_ids: TokenIds, *, clip_skip: int = 0) -> TextOutput:
+        """States of ``input_ids`` (at most ``max_position_embeddings`` long).
+
+        ``clip_skip`` layers at the end are left out, the final norm is not: diffusers' count, one below that of
+        AUTOMATIC1111's web UI.
+        """
         n = input_ids.shape[1]
         causal = jnp.where(jnp.tril(jnp.ones((n, n), bool)), 0.0, -jnp.inf)
-        states = self.final_layer_norm(self.encoder(self.embeddings(input_ids), causal))
+        states = self.final_layer_norm(self.encoder(self.embeddings(input_ids), causal, skip=clip_skip))
         # eos_token_id 2 marks the first CLIP releases, whose true end-of-text token is the largest id.
         is_end = input_ids if self.config.eos_token_id == 2 else input_ids == self.config.eos_token_id
         return TextOutput(states, states[jnp.arange(len(states)), jnp.argmax(is_end, axis=-1)])
