@@ -29,6 +29,7 @@ from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.strength import ResolvedStart
 from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel
 from img2img_jax.models.layers import sinusoidal_embedding
+from img2img_jax.models.vae_tiling import check_tile_size
 from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
 from img2img_jax.prompt_syntax import Token, emphasised
 from img2img_jax.prompts import check_syntax, load_tokenizer, read_chunks, stack_chunks
@@ -161,6 +162,7 @@ class Img2ImgPipeline:
         negative_prompt_embeds: ArrayLike | None = None,
         prompt_syntax: str = "plain",
         clip_skip: int = 0,
+        vae_tile_size: int | None = None,
         posterior_noise: ArrayLike | None = None,
         noise: ArrayLike | None = None,
         step_noise: ArrayLike | None = None,
@@ -193,6 +195,8 @@ class Img2ImgPipeline:
             as (word:1.3), and prompts of any length (docs: ``img2img_jax.prompt_syntax``).
           clip_skip: last layers of the text encoder to leave out, counted as in diffusers; 0 leaves out none. The
             negative prompt keeps them with "plain" (diffusers' way) and loses them with "a1111".
+          vae_tile_size: pixels along a side of the tiles that the VAE works in, for pictures too large to be worked on
+            whole; None for no tiles (docs: ``img2img_jax.models.vae_tiling``).
           posterior_noise, noise: float32 [B,h,w,c], given instead of drawn.
           step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn; as many steps as the
             sample that draws most (``ResolvedStart.noise_draws``).
@@ -208,6 +212,8 @@ class Img2ImgPipeline:
             raise ValueError(f"output_type={output_type!r} is not known; choose one of {', '.join(OUTPUT_TYPES)}")
         check_syntax(prompt_syntax)
         _check_clip_skip(clip_skip, self.text_encoder.config.num_hidden_layers)
+        if vae_tile_size is not None:
+            check_tile_size(self.vae, vae_tile_size)
         pixels = pictures.prepare_batch(
             image, height=height, width=width, resize=resize, background=background, multiple=self.vae_scale_factor
         )
@@ -238,6 +244,7 @@ class Img2ImgPipeline:
             place(pictures.to_model(pixels)),
             place(keys),
             place(posterior_noise),
+            tile_size=vae_tile_size,
         )
         latents = programs.denoise(
             self._unet[0],
@@ -256,7 +263,8 @@ class Img2ImgPipeline:
         result = np.asarray(latents)[:size]
         if output_type == "latent":
             return Img2ImgOutput(images=result, latents=result, strength=starts)
-        decoded = pictures.to_unit(np.asarray(programs.decode(*self._vae, latents))[:size])
+        decoded = programs.decode(*self._vae, latents, tile_size=vae_tile_size)
+        decoded = pictures.to_unit(np.asarray(decoded)[:size])
         # Strength 0 is the input itself, not what the VAE makes of it.
         untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]
         unit = np.where(untouched, pictures.as_unit(pixels), decoded)

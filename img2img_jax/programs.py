@@ -18,6 +18,7 @@ from img2img_jax import rng
 from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
+from img2img_jax.models.vae_tiling import tiled_decode, tiled_encode
 from img2img_jax.parallel import DATA
 from img2img_jax.types import Image, Latents, TextStates, TokenIds
 
@@ -28,13 +29,22 @@ def read_prompts(graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds, 
     return nnx.merge(graphdef, state)(input_ids, clip_skip=clip_skip).last_hidden_state
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
 def encode(
-    graphdef: nnx.GraphDef, state: nnx.State, images: Image, keys: Array, posterior_noise: Latents | None
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    images: Image,
+    keys: Array,
+    posterior_noise: Latents | None,
+    *,
+    tile_size: int | None = None,
 ) -> Latents:
-    """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``."""
+    """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``.
+
+    ``tile_size``: pixels along a side of the tiles that the VAE works in; None for the whole picture at once.
+    """
     vae = nnx.merge(graphdef, state)
-    mean, logvar = vae.encode(images)
+    mean, logvar = vae.encode(images) if tile_size is None else tiled_encode(vae, images, tile_size)
     if logvar is None:
         return vae.scale(mean)
     if posterior_noise is None:
@@ -103,8 +113,9 @@ def _denoise(
     return sample(predict, x, table, step_keys=step_keys, step_noise=step_noise)
 
 
-@partial(jax.jit, static_argnums=0)
-def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents) -> Image:
-    """Images of scaled latents, clipped to [-1, 1]."""
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
+def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents, *, tile_size: int | None = None) -> Image:
+    """Images of scaled latents, clipped to [-1, 1]; ``tile_size`` as in ``encode``."""
     vae = nnx.merge(graphdef, state)
-    return jnp.clip(vae.decode(vae.unscale(latents)), -1.0, 1.0)
+    raw = vae.unscale(latents)
+    return jnp.clip(vae.decode(raw) if tile_size is None else tiled_decode(vae, raw, tile_size), -1.0, 1.0)
