@@ -8,8 +8,8 @@ same: tokenise, encode, concatenate.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from flax import nnx
@@ -18,10 +18,14 @@ from jaxtyping import Float
 
 from img2img_jax import micro_conditioning, programs
 from img2img_jax.models import UNet2DConditionConfig
-from img2img_jax.prompts import tokenize
+from img2img_jax.prompt_syntax import Token, emphasised
+from img2img_jax.prompts import read_chunks, stack_chunks
 from img2img_jax.types import AddedConditions
 
 SIGNS = ("negative_", "")
+
+Chunks: TypeAlias = list[list[Token]]
+"""One prompt's tokens and weights, as many as an encoder reads at once in each."""
 
 
 class Encoded(NamedTuple):
@@ -55,15 +59,44 @@ class TextEncoder:
     config: Any
     penultimate: bool
 
-    def __call__(self, texts: Sequence[str]) -> Encoded:
-        """Tokenises and encodes, each distinct text once."""
+    @property
+    def length(self) -> int:
+        """Tokens of a chunk."""
+        return self.config.max_position_embeddings
+
+    @property
+    def most_skipped(self) -> int:
+        """The largest ``clip_skip``: the states before the first layer are left."""
+        return self.config.num_hidden_layers - self.penultimate
+
+    def tokenise(self, texts: Iterable[str], syntax: str) -> dict[str, Chunks]:
+        """Chunks of every distinct text."""
+        return {text: read_chunks(self.tokenizer, text, self.length, syntax) for text in dict.fromkeys(texts)}
+
+    def encode(self, texts: Sequence[str], chunks: Mapping[str, Chunks], count: int, clip_skip: int) -> Encoded:
+        """States and pooled states of texts, each distinct one read once.
+
+        Args:
+          chunks: of the texts.
+          count: of chunks, to which all texts are filled up; of several the first one's pooled state counts, as in
+            AUTOMATIC1111's web UI.
+          clip_skip: layers to leave out.
+        """
         distinct = list(dict.fromkeys(texts))
         # Padded to the batch's size, so that the number of distinct prompts is data as well.
         padded = distinct + distinct[:1] * (len(texts) - len(distinct))
-        ids = tokenize(self.tokenizer, padded, self.config.max_position_embeddings)
-        encoded = programs.read_prompts(self.graphdef, self.state, ids, penultimate=self.penultimate)
+        ids, weights = stack_chunks(self.tokenizer, [chunks[text] for text in padded], count)
+        states, pooled = programs.read_prompts(
+            self.graphdef,
+            self.state,
+            ids.reshape(-1, self.length),
+            clip_skip=clip_skip,
+            penultimate=self.penultimate,
+        )
+        states = emphasised(np.asarray(states, np.float32).reshape(*ids.shape, -1), weights)
+        states = states.reshape(len(padded), count * self.length, -1)
         rows = [distinct.index(text) for text in texts]
-        return Encoded(*(np.asarray(values, np.float32)[rows] for values in encoded))
+        return Encoded(states[rows], np.asarray(pooled, np.float32)[::count][rows])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,20 +192,34 @@ class Conditioner:
                 shape = "[B or 1, L, d]" if axes == 2 else "[B or 1, d]"
                 raise ValueError(f"{name} holds rows of shape {row.shape}; give {shape} with d = {width}")
 
-    def __call__(self, columns: Mapping[str, list], size: tuple[int, int], guided: bool) -> Condition:
+    def __call__(
+        self,
+        columns: Mapping[str, list],
+        size: tuple[int, int],
+        *,
+        guided: bool,
+        prompt_syntax: str = "plain",
+        clip_skip: int = 0,
+    ) -> Condition:
         """Encodes a batch.
 
         Args:
           columns: as ``columns`` gives them, B entries each.
           size: (height, width) of the pictures in pixels.
           guided: with negative prompts.
+          prompt_syntax: how texts are read (see ``img2img_jax.prompts``).
+          clip_skip: layers to leave out of every encoder, beyond the last one that SDXL leaves out anyway.
 
         Raises:
           ValueError: states of another shape for negative prompts than for prompts.
         """
-        encoded = [self._encoded("", columns)]
+        tokenised, count = self._tokenised(columns, SIGNS if guided else ("",), prompt_syntax)
+        encoded = [self._encoded("", columns, tokenised, count, clip_skip)]
         if guided:
-            encoded.insert(0, self._negative(columns, encoded[0]))
+            # In diffusers clip_skip leaves the negative prompt alone, in the web UI it does not: the syntax says whose
+            # way.
+            skip = 0 if prompt_syntax == "plain" else clip_skip
+            encoded.insert(0, self._negative(columns, encoded[0], tokenised, count, skip))
         text = np.stack([prompts.states for prompts in encoded], axis=1)
         if not self.unet.takes_sizes:
             return Condition(text, None)
@@ -181,18 +228,48 @@ class Conditioner:
         pooled = np.stack([prompts.pooled for prompts in encoded], axis=1)
         return Condition(text, AddedConditions(text_embeds=pooled, time_ids=numbers[:, -len(encoded) :]))
 
-    def _encoded(self, sign: str, columns: Mapping[str, list]) -> Encoded:
+    def check_clip_skip(self, clip_skip: int) -> None:
+        """Raises ValueError for a ``clip_skip`` that leaves some encoder without a state."""
+        most = min(encoder.most_skipped for encoder in self.encoders)
+        if isinstance(clip_skip, bool) or not isinstance(clip_skip, int | np.integer) or not 0 <= clip_skip <= most:
+            raise ValueError(
+                f"clip_skip={clip_skip!r} is not a whole number from 0 to {most}, the layers of the text encoder that "
+                "can be left out; 0 leaves out none"
+            )
+
+    def _read_by(self, sign: str, columns: Mapping[str, list]) -> list[tuple[TextEncoder, list]]:
+        """Each encoder with the column it reads."""
+        first = columns[f"{sign}prompt"]
+        return list(zip(self.encoders, [first, columns.get(f"{sign}prompt_2", first)], strict=False))
+
+    def _tokenised(self, columns: Mapping[str, list], signs: Sequence[str], syntax: str) -> tuple[list[dict], int]:
+        """Each encoder's chunks by text, and one count of chunks for all, so that a batch is one array."""
+        texts, counts = [[] for _ in self.encoders], [1]
+        for sign in signs:
+            for column, (encoder, entries) in zip(texts, self._read_by(sign, columns), strict=True):
+                column += [entry for entry in entries if isinstance(entry, str)]
+                counts += [len(entry) // encoder.length for entry in entries if isinstance(entry, np.ndarray)]
+        tokenised = [encoder.tokenise(column, syntax) for encoder, column in zip(self.encoders, texts, strict=True)]
+        return tokenised, max(counts + [len(chunks) for by_text in tokenised for chunks in by_text.values()])
+
+    def _encoded(
+        self, sign: str, columns: Mapping[str, list], tokenised: list[dict], count: int, clip_skip: int
+    ) -> Encoded:
         name, pooled = f"{sign}prompt", f"{sign}pooled_prompt_embeds"
         if not isinstance(columns[name][0], str):
             return Encoded(np.stack(columns[name]), np.stack(columns[pooled]) if pooled in columns else None)
-        texts = [columns[name], columns.get(f"{name}_2", columns[name])]
-        parts = [encode(column) for encode, column in zip(self.encoders, texts, strict=False)]
+        parts = [
+            encoder.encode(texts, chunks, count, clip_skip)
+            for (encoder, texts), chunks in zip(self._read_by(sign, columns), tokenised, strict=True)
+        ]
         return Encoded(np.concatenate([part.states for part in parts], axis=-1), parts[-1].pooled)
 
-    def _negative(self, columns: Mapping[str, list], prompts: Encoded) -> Encoded:
+    def _negative(
+        self, columns: Mapping[str, list], prompts: Encoded, tokenised: list[dict], count: int, clip_skip: int
+    ) -> Encoded:
         if columns["negative_prompt"][0] is None:
             return Encoded(np.zeros_like(prompts.states), np.zeros_like(prompts.pooled))
-        negatives = self._encoded("negative_", columns)
+        negatives = self._encoded("negative_", columns, tokenised, count, clip_skip)
         if negatives.states.shape != prompts.states.shape:
             found = f"{negatives.states.shape}, the prompts' {prompts.states.shape}"
             raise ValueError(

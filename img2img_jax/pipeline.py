@@ -38,8 +38,9 @@ from img2img_jax.models import (
     UNet2DConditionModel,
 )
 from img2img_jax.models.layers import sinusoidal_embedding
+from img2img_jax.models.vae_tiling import check_tile_size
 from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
-from img2img_jax.prompts import load_tokenizer
+from img2img_jax.prompts import check_syntax, load_tokenizer
 from img2img_jax.types import DType
 
 EMBEDDED_MODEL = Path(__file__).with_name("assets") / "model"
@@ -222,6 +223,9 @@ class Img2ImgPipeline:
         negative_aesthetic_score: float | Sequence[float] | None = None,
         denoising_start: float | None = None,
         denoising_end: float | None = None,
+        prompt_syntax: str = "plain",
+        clip_skip: int = 0,
+        vae_tile_size: int | None = None,
         posterior_noise: ArrayLike | None = None,
         noise: ArrayLike | None = None,
         step_noise: ArrayLike | None = None,
@@ -257,6 +261,12 @@ class Img2ImgPipeline:
             is told of the picture, for all or per sample (defaults: ``img2img_jax.micro_conditioning.time_ids``).
           denoising_start, denoising_end: fractions of the schedule, to split it between two models (docs:
             ``img2img_jax.diffusion.handover``). After a start, ``image`` is the latents of the other model.
+          prompt_syntax: "plain" takes prompts literally, cut to the text encoder's length; "a1111" reads weights, such
+            as (word:1.3), and prompts of any length (docs: ``img2img_jax.prompt_syntax``).
+          clip_skip: last layers of the text encoder to leave out, counted as in diffusers; 0 leaves out none. The
+            negative prompt keeps them with "plain" (diffusers' way) and loses them with "a1111".
+          vae_tile_size: pixels along a side of the tiles that the VAE works in, for pictures too large to be worked on
+            whole; None for no tiles (docs: ``img2img_jax.models.vae_tiling``).
           posterior_noise, noise: float32 [B,h,w,c], given instead of drawn.
           step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn; as many steps as the
             sample that draws most (``ResolvedStart.noise_draws``).
@@ -270,6 +280,10 @@ class Img2ImgPipeline:
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type={output_type!r} is not known; choose one of {', '.join(OUTPUT_TYPES)}")
+        check_syntax(prompt_syntax)
+        self._conditioner.check_clip_skip(clip_skip)
+        if vae_tile_size is not None:
+            check_tile_size(self.vae, vae_tile_size)
         handover = Handover(denoising_start=denoising_start, denoising_end=denoising_end)
         from_latents = self._is_latents(image)
         if from_latents:
@@ -323,7 +337,9 @@ class Img2ImgPipeline:
         step_noise = _given_steps(step_noise, shape, max(s.noise_draws for s in starts))
         picture_size = (shape[1] * self.vae_scale_factor, shape[2] * self.vae_scale_factor)
         guided = self.unet.config.time_cond_proj_dim is None and bool((scales > 1).any())
-        condition = self._conditioner(columns, picture_size, guided)
+        condition = self._conditioner(
+            columns, picture_size, guided=guided, prompt_syntax=prompt_syntax, clip_skip=clip_skip
+        )
         place = _Placement(self.mesh, size)
 
         if from_latents:
@@ -334,6 +350,7 @@ class Img2ImgPipeline:
                 place(pictures.to_model(source)),
                 place(keys),
                 place(posterior_noise),
+                tile_size=vae_tile_size,
             )
         latents = programs.denoise(
             self._unet[0],
@@ -353,7 +370,8 @@ class Img2ImgPipeline:
         result = np.asarray(latents)[:size]
         if output_type == "latent":
             return Img2ImgOutput(images=result, latents=result, strength=starts)
-        decoded = pictures.to_unit(np.asarray(programs.decode(*self._vae, latents))[:size])
+        decoded = programs.decode(*self._vae, latents, tile_size=vae_tile_size)
+        decoded = pictures.to_unit(np.asarray(decoded)[:size])
         if not from_latents:
             # Strength 0 is the input itself, not what the VAE makes of it.
             untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]

@@ -18,30 +18,50 @@ from img2img_jax import rng
 from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
+from img2img_jax.models.vae_tiling import tiled_decode, tiled_encode
 from img2img_jax.parallel import DATA
 from img2img_jax.types import AddedConditions, Image, Latents, TextStates, TokenIds
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="penultimate")
+@partial(jax.jit, static_argnums=0, static_argnames=("clip_skip", "penultimate"))
 def read_prompts(
-    graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds, *, penultimate: bool = False
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    input_ids: TokenIds,
+    *,
+    clip_skip: int = 0,
+    penultimate: bool = False,
 ) -> tuple[TextStates, Float[Array, "b p"]]:
     """States of token ids, and the pooled state of each prompt.
 
     Args:
+      clip_skip: layers at the end to leave out; the pooled state has passed them all with ``penultimate``.
       penultimate: states as they leave the layer before the last, as SDXL reads them, instead of the final ones.
     """
-    output = nnx.merge(graphdef, state)(input_ids)
-    return output.hidden_states[-2] if penultimate else output.last_hidden_state, output.pooled
+    model = nnx.merge(graphdef, state)
+    if not penultimate:
+        output = model(input_ids, clip_skip=clip_skip)
+        return output.last_hidden_state, output.pooled
+    output = model(input_ids)
+    return output.hidden_states[-2 - clip_skip], output.pooled
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
 def encode(
-    graphdef: nnx.GraphDef, state: nnx.State, images: Image, keys: Array, posterior_noise: Latents | None
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    images: Image,
+    keys: Array,
+    posterior_noise: Latents | None,
+    *,
+    tile_size: int | None = None,
 ) -> Latents:
-    """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``."""
+    """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``.
+
+    ``tile_size``: pixels along a side of the tiles that the VAE works in; None for the whole picture at once.
+    """
     vae = nnx.merge(graphdef, state)
-    mean, logvar = vae.encode(images)
+    mean, logvar = vae.encode(images) if tile_size is None else tiled_encode(vae, images, tile_size)
     if logvar is None:
         return vae.scale(mean)
     if posterior_noise is None:
@@ -126,8 +146,9 @@ def _denoise(
     return sample(predict, x, table, step_keys=step_keys, step_noise=step_noise)
 
 
-@partial(jax.jit, static_argnums=0)
-def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents) -> Image:
-    """Images of scaled latents, clipped to [-1, 1]."""
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
+def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents, *, tile_size: int | None = None) -> Image:
+    """Images of scaled latents, clipped to [-1, 1]; ``tile_size`` as in ``encode``."""
     vae = nnx.merge(graphdef, state)
-    return jnp.clip(vae.decode(vae.unscale(latents)), -1.0, 1.0)
+    raw = vae.unscale(latents)
+    return jnp.clip(vae.decode(raw) if tile_size is None else tiled_decode(vae, raw, tile_size), -1.0, 1.0)

@@ -50,9 +50,14 @@ def error(found, wanted):
     return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
 
 
+def encoded(pipe):
+    """What each encoder makes of the prompts."""
+    return [e.encode(PROMPTS, e.tokenise(PROMPTS, "plain"), 1, 0) for e in pipe._conditioner.encoders]
+
+
 class TestTexts:
     def test_states_are_the_penultimate_ones_side_by_side(self, base):
-        first, second = (encoder(PROMPTS) for encoder in base._conditioner.encoders)
+        first, second = encoded(base)
         columns = base._conditioner.columns(dict(prompt=PROMPTS)) | {"negative_prompt": [None] * 2}
         columns = {name: column * (2 // len(column)) for name, column in columns.items()}
         text, added = base._conditioner(columns, (16, 16), guided=True)
@@ -74,8 +79,24 @@ class TestTexts:
         np.testing.assert_array_equal(call(negative_prompt="grey", negative_prompt_2="grey"), negative)
         assert error(call(negative_prompt="grey", negative_prompt_2="blue"), negative) > 1e-3
 
+    def test_weights_and_chunks_reach_both_encoders(self, base, call):
+        read = dict(prompt_syntax="a1111")
+        np.testing.assert_array_equal(call(**read), call())
+        for name in ("prompt", "prompt_2"):
+            changed = call(**{name: [PROMPTS[0], "a (blue:1.4) dog"]}, **read)
+            assert [error(changed[b], call()[b]) > 1e-4 for b in range(2)] == [False, True], name
+        columns = base._conditioner.columns(dict(prompt=["a BREAK b", "c"], prompt_2=["a", "b BREAK c BREAK d"]))
+        columns = {name: column * (2 // len(column)) for name, column in columns.items()}
+        text, added = base._conditioner(columns, (16, 16), guided=True, **read)
+        assert text.shape == (2, 2, 3 * 16, 48) and added.text_embeds.shape == (2, 2, 12)
+
+    def test_clip_skip_leaves_layers_of_the_prompt_out(self, call):
+        assert error(call(clip_skip=1), call()) > 1e-4
+        plain, read = dict(clip_skip=1, negative_prompt="grey"), dict(prompt_syntax="a1111")
+        assert error(call(**plain), call(**plain, **read)) > 1e-4
+
     def test_embeds_stand_for_prompts(self, base, call):
-        first, second = (encoder(PROMPTS) for encoder in base._conditioner.encoders)
+        first, second = encoded(base)
         states = np.concatenate([first.states, second.states], axis=-1)
         found = call(prompt=None, prompt_embeds=states, pooled_prompt_embeds=second.pooled)
         np.testing.assert_array_equal(found, call())
@@ -166,6 +187,7 @@ BASE = [
         r"pooled_prompt_embeds holds rows of shape \(16, 12\).*d = 12",
     ),
     (dict(prompt_2=["a", 3]), r"prompt_2\[1\]=3 is not a text"),
+    (dict(clip_skip=2), "clip_skip=2 .*0 to 1"),
     (dict(denoising_start=0.5), "strength=0.5 says nothing beside denoising_start=0.5"),
     (dict(denoising_end=0.4), "denoising_end=0.4 stops at training step 600"),
     (dict(strength_mode="exact", strength=None, denoising_start=0.5), "strength_mode='exact'"),

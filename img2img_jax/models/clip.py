@@ -166,7 +166,7 @@ class TextOutput(NamedTuple):
     pooled: Float[Array, "b d"]
     """The final state of the end-of-text token, projected where the tower has a projection."""
     hidden_states: tuple[TextStates, ...]
-    """Every token's state before the first layer and after each, none of them normalised."""
+    """Every token's state before the first layer and after each of all layers, none of them normalised."""
 
 
 class CLIPTextModel(nnx.Module):
@@ -188,12 +188,16 @@ class CLIPTextModel(nnx.Module):
         self.encoder = CLIPEncoder(config, **kw)
         self.final_layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, param_dtype=param_dtype, rngs=rngs)
 
-    def __call__(self, input_ids: TokenIds) -> TextOutput:
-        """States of ``input_ids`` (at most ``max_position_embeddings`` long)."""
+    def __call__(self, input_ids: TokenIds, *, clip_skip: int = 0) -> TextOutput:
+        """States of ``input_ids`` (at most ``max_position_embeddings`` long).
+
+        ``clip_skip`` layers at the end are left out of the final states, the final norm is not: diffusers' count, one
+        below that of AUTOMATIC1111's web UI.
+        """
         n = input_ids.shape[1]
         causal = jnp.where(jnp.tril(jnp.ones((n, n), bool)), 0.0, -jnp.inf)
         hidden_states = self.encoder(self.embeddings(input_ids), causal)
-        states = self.final_layer_norm(hidden_states[-1])
+        states = self.final_layer_norm(hidden_states[len(hidden_states) - 1 - clip_skip])
         # eos_token_id 2 marks the first CLIP releases, whose true end-of-text token is the largest id.
         is_end = input_ids if self.config.eos_token_id == 2 else input_ids == self.config.eos_token_id
         return TextOutput(states, states[jnp.arange(len(states)), jnp.argmax(is_end, axis=-1)], hidden_states)

@@ -99,11 +99,12 @@ def tiny_sdxl_pipeline(
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=12 + (5 if refiner else 6) * 8,
     )
-    second = _text(tokenizer, hidden_size=16, projection_dim=12, hidden_act="gelu")
+    first = _text(tokenizer, num_hidden_layers=2)
+    second = _text(tokenizer, hidden_size=16, projection_dim=12, hidden_act="gelu", num_hidden_layers=2)
     return Img2ImgPipeline(
         vae=random_model(AutoencoderKL, _vae(), rng),
         unet=random_model(UNet2DConditionModel, unet, rng),
-        text_encoder=None if refiner else random_model(CLIPTextModel, _text(tokenizer), rng),
+        text_encoder=None if refiner else random_model(CLIPTextModel, first, rng),
         tokenizer=None if refiner else tokenizer,
         text_encoder_2=random_model(CLIPTextModelWithProjection, second, rng),
         tokenizer_2=tokenizer,

@@ -179,6 +179,11 @@ def test_base_with_texts_for_each_encoder(pair):
     pair("base").check(guidance_scale=5.0, **TEXTS, **second)
 
 
+def test_clip_skip(pair):
+    """Counted from the last but one; the negative prompt keeps its layers."""
+    pair("base").check(guidance_scale=5.0, clip_skip=1, **TEXTS)
+
+
 def test_text_to_image_is_strength_one(pair):
     """Negative sizes and a negative crop, one sample after the other: theirs mixes up the sizes of a batch."""
     sizes, drawn = SIZES | dict(negative_crops_coords_top_left=(7, 1)), noise(False)
