@@ -31,6 +31,12 @@ def refiner():
 
 
 @pytest.fixture(scope="module")
+def other():
+    """Of the family that takes none of this."""
+    return tiny_pipeline()
+
+
+@pytest.fixture(scope="module")
 def images():
     return np.asarray(random_images(2))
 
@@ -121,7 +127,7 @@ def test_values_compile_nothing_anew(call):
     del COMPILATIONS[:]
     for i in range(1, 4):
         call(
-            strength=[0.5, 1 - 0.1 * i],
+            strength=[0.7, 1 - 0.1 * i],
             original_size=[(16 * i, 7), (9, i)],
             crops_coords_top_left=(i, 2 * i),
             negative_target_size=(64 + i, 64),
@@ -213,8 +219,7 @@ def test_bad_arguments_of_the_refiner(call, refiner):
             call(refiner, **arguments)
 
 
-def test_what_only_sdxl_takes_is_refused_elsewhere(call):
-    other = tiny_pipeline()
+def test_what_only_sdxl_takes_is_refused_elsewhere(call, other):
     for arguments, message in (
         (dict(original_size=(16, 16)), r"original_size=\(16, 16\) is for SDXL"),
         (dict(negative_aesthetic_score=3), "negative_aesthetic_score=3 is for SDXL"),
@@ -225,7 +230,7 @@ def test_what_only_sdxl_takes_is_refused_elsewhere(call):
             call(other, **arguments)
 
 
-def test_networks_that_do_not_fit_together(base):
+def test_networks_that_do_not_fit_together(base, other):
     def assemble(**changes):
         parts = ("vae", "unet", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "scheduler_config")
         return Img2ImgPipeline(**{name: getattr(base, name) for name in parts} | changes)
@@ -237,7 +242,7 @@ def test_networks_that_do_not_fit_together(base):
     with pytest.raises(ValueError, match="embeddings_input_dim=60.* make 52.*requires_aesthetics_score"):
         assemble(requires_aesthetics_score=True)
     with pytest.raises(ValueError, match="none of SDXL"):
-        assemble(unet=tiny_pipeline().unet)
+        assemble(unet=other.unet)
 
 
 @pytest.mark.parametrize("kind", ["base", "refiner"])

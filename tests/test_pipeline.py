@@ -196,9 +196,8 @@ def states(pipe, prompts):
 class TestText:
     def test_embeds_stand_for_prompts(self, pipe, call):
         wanted = call(negative_prompt="grey")
-        np.testing.assert_array_equal(
-            call(prompt=None, prompt_embeds=states(pipe, PROMPTS), negative_prompt="grey"), wanted
-        )
+        given = dict(prompt=None, prompt_embeds=states(pipe, PROMPTS))
+        np.testing.assert_array_equal(call(**given, negative_prompt="grey"), wanted)
         one = states(pipe, ["grey"] * 3)[:1]
         np.testing.assert_array_equal(call(negative_prompt_embeds=one), wanted)
 

@@ -203,8 +203,9 @@ def test_embeds_given(pair):
         given[f"{sign}prompt_embeds"] = draw((2, 16, 40), np.float32)
         given[f"{sign}pooled_prompt_embeds"] = draw((2, 20), np.float32)
     tensors = {name: torch.from_numpy(values) for name, values in given.items()}
-    wanted = pair("base").reference(ImageToImage, image=IMAGES, strength=0.5, guidance_scale=5.0, **tensors)
-    check(pair("base").found(image=IMAGES, strength=0.5, guidance_scale=5.0, **noise(True) | given), wanted)
+    options = dict(prompt=None, image=IMAGES, strength=0.5, guidance_scale=5.0)
+    wanted = pair("base").reference(ImageToImage, **options, **tensors)
+    check(pair("base").found(**options, **noise(True) | given), wanted)
 
 
 def test_refiner(pair):
