@@ -13,6 +13,7 @@ from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.diffusion.strength import MODES
 from img2img_jax.models import AutoencoderTiny, AutoencoderTinyConfig
 from img2img_jax.pipeline import Img2ImgPipeline
+from img2img_jax.prompts import tokenize
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, random_images, random_model, tiny_pipeline
 
 PROMPTS = ["a red cat", "a blue dog", "a green cow"]
