@@ -40,6 +40,9 @@ class Options:
     scheduler: str | None
     strength_mode: str
     noise_at_one: str
+    prompt_syntax: str
+    clip_skip: int
+    vae_tile_size: int | None
     resize: str
     height: int | None
     width: int | None
@@ -86,7 +89,7 @@ def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = 
     except RuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's word for it
             raise
-        return _fail("out of memory; a smaller --batch_size, --height or --width takes less", 1)
+        return _fail("out of memory; a smaller --batch_size, --height, --width or --vae_tile_size takes less", 1)
     except KeyboardInterrupt:
         return _fail("interrupted; the pictures finished so far are kept", 130)
 
@@ -118,10 +121,14 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_float("guidance_scale", 7.5, "Classifier-free guidance; 1 switches it off.", **common)
     flags.DEFINE_integer("height", None, "Pixels. Default: the picture's own, rounded down.", **common)
     flags.DEFINE_integer("width", None, "Pixels. Default: the picture's own, rounded down.", **common)
+    flags.DEFINE_integer("clip_skip", 0, "Last layers of the text encoder to leave out.", **common)
+    flags.DEFINE_integer("vae_tile_size", None, "Pixels of the tiles for large pictures; 512 suits most.", **common)
     flags.DEFINE_integer("batch_size", 8, "Most pictures in one batch.", **common)
     modes = ["truncate", "exact", "continuous"]
     flags.DEFINE_enum("strength_mode", "truncate", modes, "How strength sets start and steps.", **common)
     flags.DEFINE_enum("noise_at_one", "pure", ["pure", "leak"], "Start at strength 1.", **common)
+    syntaxes = ["plain", "a1111"]
+    flags.DEFINE_enum("prompt_syntax", "plain", syntaxes, "a1111 reads (word:1.3) and long prompts.", **common)
     flags.DEFINE_enum("resize", "crop", list(images.RESIZE_POLICIES), "How to bring to size.", **common)
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the networks.", **common)
     flags.DEFINE_boolean("traceback", False, "Show where in the code an error arose.", **common)

@@ -35,7 +35,8 @@ class Parameters:
       image, image_sha256: absolute path of the input picture file, and the digest of its bytes.
       resize, height, width, background: how the input was brought to size (see `images.prepare`), in pixels.
       prompt, negative_prompt, strength, strength_mode, noise_at_one, seed, num_inference_steps,
-        guidance_scale, scheduler: as passed to the pipeline, for this one sample.
+        guidance_scale, scheduler, prompt_syntax, clip_skip, vae_tile_size: as passed to the pipeline, for this one
+        sample.
       model, revision, variant, dtype: as passed to `from_pretrained`; `model` None is the embedded one, and a
         hub revision is the commit it resolved to.
       weights_sha256: digest over the checkpoint's files and those of the LoRAs (see `weights_sha256`).
@@ -70,6 +71,10 @@ class Parameters:
     batch_index: int
     start: Mapping[str, object]
     versions: Mapping[str, str]
+    # Younger than the format: what a file does not mention was so.
+    prompt_syntax: str = "plain"
+    clip_skip: int = 0
+    vae_tile_size: int | None = None
     loras: tuple[str, ...] = ()
 
 

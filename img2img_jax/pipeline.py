@@ -26,24 +26,36 @@ from img2img_jax.checkpoints import (
     open_checkpoint,
     open_vae,
     read_json,
+    read_model_index,
     restore_orbax,
     save_component,
     save_orbax,
+    tokenizer_name,
     with_loras,
     with_textual_inversions,
     write_json,
     write_model_index,
 )
+from img2img_jax.conditioning import Conditioner, TextEncoder, column
+from img2img_jax.diffusion.handover import Handover
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.strength import ResolvedStart
-from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPTextModel, UNet2DConditionModel
+from img2img_jax.models import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    UNet2DConditionModel,
+)
 from img2img_jax.models.layers import sinusoidal_embedding
+from img2img_jax.models.vae_tiling import check_tile_size
 from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
-from img2img_jax.prompts import load_tokenizer, tokenize
+from img2img_jax.prompts import check_syntax, load_tokenizer
 from img2img_jax.types import DType
 
 EMBEDDED_MODEL = Path(__file__).with_name("assets") / "model"
 OUTPUT_TYPES = ("pil", "np", "latent")
+STRENGTH = 0.8
 _VAES = {cls.__name__: cls for cls in (AutoencoderKL, AutoencoderTiny)}
 
 
@@ -62,8 +74,14 @@ class Img2ImgOutput:
     strength: list[ResolvedStart]
 
 
+_TEXT_ENCODERS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+
+
 class Img2ImgPipeline:
-    """A VAE, a UNet, a text encoder and a scheduler, jointly: pictures and prompts to pictures.
+    """A VAE, a UNet, text encoders and a scheduler, jointly: pictures and prompts to pictures.
+
+    One class for every family: Stable Diffusion 1.x and 2.x have ``text_encoder`` alone, SDXL has ``text_encoder_2`` as
+    well, its refiner ``text_encoder_2`` alone.
 
     Attributes:
       folder: where the checkpoint's files lie (or its single file), or None if it was put together in memory.
@@ -76,20 +94,42 @@ class Img2ImgPipeline:
         *,
         vae: AutoencoderKL | AutoencoderTiny,
         unet: UNet2DConditionModel,
-        text_encoder: CLIPTextModel,
+        text_encoder: CLIPTextModel | None,
         tokenizer: Any,
         scheduler_config: Mapping[str, Any],
+        text_encoder_2: CLIPTextModelWithProjection | None = None,
+        tokenizer_2: Any = None,
+        requires_aesthetics_score: bool = False,
+        force_zeros_for_empty_prompt: bool = True,
         mesh: Mesh | None = None,
         folder: Path | None = None,
     ):
-        _check_fit(vae, unet, text_encoder)
-        self.vae, self.unet, self.text_encoder = vae, unet, text_encoder
-        self.tokenizer, self.scheduler_config, self.folder = tokenizer, dict(scheduler_config), folder
+        _check_fit(vae, unet, text_encoder, text_encoder_2)
+        self.vae, self.unet, self.text_encoder, self.text_encoder_2 = vae, unet, text_encoder, text_encoder_2
+        self.tokenizer, self.tokenizer_2 = tokenizer, tokenizer_2
+        self.scheduler_config, self.folder = dict(scheduler_config), folder
         self.mesh = mesh or make_mesh(jax.devices()[:1])
         self.vae_scale_factor = vae.downscale_factor
         self.native_size = (unet.config.sample_size or 64) * self.vae_scale_factor
         # Split once, here: (static structure, weights) is what the compiled programs take.
-        self._vae, self._unet, self._text = (self._placed(module) for module in (vae, unet, text_encoder))
+        self._vae, self._unet = self._placed(vae), self._placed(unet)
+        self._conditioner = Conditioner(
+            encoders=[
+                self._encoder(network, tokenizer)
+                for network, tokenizer in ((text_encoder, tokenizer), (text_encoder_2, tokenizer_2))
+                if network is not None
+            ],
+            unet=unet.config,
+            requires_aesthetics_score=requires_aesthetics_score,
+            force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
+        )
+
+    def _encoder(self, network: nnx.Module, tokenizer: Any) -> TextEncoder:
+        graphdef, state = self._placed(network)
+        penultimate = self.unet.config.takes_sizes
+        return TextEncoder(
+            graphdef=graphdef, state=state, tokenizer=tokenizer, config=network.config, penultimate=penultimate
+        )
 
     def _placed(self, module: nnx.Module) -> tuple[nnx.GraphDef, nnx.State]:
         graphdef, state = nnx.split(module)
@@ -152,12 +192,13 @@ class Img2ImgPipeline:
         if vae is not None:
             parts["vae"] = open_vae(vae, parts["vae"].config, variant)
         load = dict(dtype=dtype, sharding=lambda path, shape: replicated(mesh))
+        texts = {name: fill(_TEXT_ENCODERS[name], parts[name], **load) for name in tokenizers}
         return cls(
+            **_text_parts(texts, tokenizers),
+            **checkpoint.flags,
             scheduler_config=checkpoint.scheduler_config,
-            tokenizer=tokenizers["text_encoder"],
             vae=fill(_vae_class(parts["vae"].config, parts["vae"].origin), parts["vae"], **load),
             unet=fill(UNet2DConditionModel, parts["unet"], **load),
-            text_encoder=fill(CLIPTextModel, parts["text_encoder"], **load),
             mesh=mesh,
             folder=checkpoint.origin,
         )
@@ -177,14 +218,22 @@ class Img2ImgPipeline:
         self._write(Path(folder), save_orbax)
 
     def _write(self, folder: Path, write_component: Callable[[nnx.Module, Path], None]) -> None:
-        parts = {"vae": self.vae, "unet": self.unet, "text_encoder": self.text_encoder}
-        for name, module in parts.items():
+        texts = {name: getattr(self, name) for name in _TEXT_ENCODERS if getattr(self, name) is not None}
+        for name, module in {"vae": self.vae, "unet": self.unet, **texts}.items():
             write_component(module, folder / name)
-        self.tokenizer.save_pretrained(str(folder / "tokenizer"))
+        for name, tokenizer in (("tokenizer", self.tokenizer), ("tokenizer_2", self.tokenizer_2)):
+            if tokenizer is not None:
+                tokenizer.save_pretrained(str(folder / name))
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scheduler" / "scheduler_config.json", self.scheduler_config)
-        scheduler = self.scheduler_config["_class_name"]
-        write_model_index(folder, vae=type(self.vae).__name__, scheduler=scheduler)
+        write_model_index(
+            folder,
+            vae=type(self.vae).__name__,
+            scheduler=self.scheduler_config["_class_name"],
+            text_encoders=tuple(texts),
+            requires_aesthetics_score=self._conditioner.requires_aesthetics_score,
+            force_zeros_for_empty_prompt=self._conditioner.force_zeros_for_empty_prompt,
+        )
 
     @classmethod
     def restore(cls, folder: str | Path, *, dtype: DType = "float32", mesh: Mesh | None = None) -> Img2ImgPipeline:
@@ -200,12 +249,18 @@ class Img2ImgPipeline:
         folder, mesh = Path(folder), mesh or make_mesh(jax.devices()[:1])
         read = partial(restore_orbax, dtype=dtype, sharding=lambda path, shape: replicated(mesh))
         vae_class = _vae_class(read_json(folder / "vae" / "config.json"), folder / "vae")
+        index = read_model_index(folder)
+        names = [name for name in _TEXT_ENCODERS if index.has(name)]
+        sources = {name: TokenizerSource(origin=folder / tokenizer_name(name)) for name in names}
         return cls(
+            **_text_parts(
+                {name: read(_TEXT_ENCODERS[name], folder / name) for name in names},
+                {name: load_tokenizer(source) for name, source in sources.items()},
+            ),
+            **index.flags,
             scheduler_config=read_json(folder / "scheduler" / "scheduler_config.json"),
-            tokenizer=load_tokenizer(TokenizerSource(origin=folder / "tokenizer")),
             vae=read(vae_class, folder / "vae"),
             unet=read(UNet2DConditionModel, folder / "unet"),
-            text_encoder=read(CLIPTextModel, folder / "text_encoder"),
             mesh=mesh,
             folder=folder,
         )
@@ -215,7 +270,7 @@ class Img2ImgPipeline:
         prompt: str | Sequence[str] | None,
         image: Any,
         *,
-        strength: float | Sequence[float] = 0.8,
+        strength: float | Sequence[float] | None = None,
         num_inference_steps: int = 50,
         guidance_scale: float | Sequence[float] = 7.5,
         negative_prompt: str | Sequence[str] | None = None,
@@ -225,6 +280,23 @@ class Img2ImgPipeline:
         noise_at_one: str = "pure",
         prompt_embeds: ArrayLike | None = None,
         negative_prompt_embeds: ArrayLike | None = None,
+        prompt_2: str | Sequence[str] | None = None,
+        negative_prompt_2: str | Sequence[str] | None = None,
+        pooled_prompt_embeds: ArrayLike | None = None,
+        negative_pooled_prompt_embeds: ArrayLike | None = None,
+        original_size: ArrayLike | None = None,
+        crops_coords_top_left: ArrayLike | None = None,
+        target_size: ArrayLike | None = None,
+        negative_original_size: ArrayLike | None = None,
+        negative_crops_coords_top_left: ArrayLike | None = None,
+        negative_target_size: ArrayLike | None = None,
+        aesthetic_score: float | Sequence[float] | None = None,
+        negative_aesthetic_score: float | Sequence[float] | None = None,
+        denoising_start: float | None = None,
+        denoising_end: float | None = None,
+        prompt_syntax: str = "plain",
+        clip_skip: int = 0,
+        vae_tile_size: int | None = None,
         posterior_noise: ArrayLike | None = None,
         noise: ArrayLike | None = None,
         step_noise: ArrayLike | None = None,
@@ -244,8 +316,9 @@ class Img2ImgPipeline:
         Args:
           prompt: text, or None with ``prompt_embeds``.
           negative_prompt: what guidance leads away from; nothing in particular by default.
-          image: PIL, path, list of these, or an array [B,H,W,3] (uint8, or float in 0..1).
-          strength: 0 (the input, untouched) to 1 (pure noise: text-to-image).
+          image: PIL, path, list of these, or an array [B,H,W,3] (uint8, or float in 0..1); or latents [B,h,w,c] (float)
+            as ``Img2ImgOutput`` holds them, which are not encoded.
+          strength: 0 (the input, untouched) to 1 (pure noise: text-to-image); 0.8 by default.
           num_inference_steps: of the whole schedule; how many of them run is up to ``strength_mode``.
           guidance_scale: 1 or less switches guidance off.
           seed: in [0, 2**32).
@@ -253,6 +326,18 @@ class Img2ImgPipeline:
           strength_mode: "truncate", "exact" or "continuous" (docs: ``img2img_jax.diffusion.strength``).
           noise_at_one: "pure", or "leak" for the usual but not quite pure noise at strength 1.
           prompt_embeds, negative_prompt_embeds: text states [B or 1, L, d], given instead of the texts.
+          prompt_2, negative_prompt_2: texts for SDXL's second text encoder; those of the first by default.
+          pooled_prompt_embeds, negative_pooled_prompt_embeds: SDXL's pooled states [B or 1, p], beside the above.
+          original_size, crops_coords_top_left, target_size, aesthetic_score, and their negative counterparts: what SDXL
+            is told of the picture, for all or per sample (defaults: ``img2img_jax.micro_conditioning.time_ids``).
+          denoising_start, denoising_end: fractions of the schedule, to split it between two models (docs:
+            ``img2img_jax.diffusion.handover``). After a start, ``image`` is the latents of the other model.
+          prompt_syntax: "plain" takes prompts literally, cut to the text encoder's length; "a1111" reads weights, such
+            as (word:1.3), and prompts of any length (docs: ``img2img_jax.prompt_syntax``).
+          clip_skip: last layers of the text encoder to leave out, counted as in diffusers; 0 leaves out none. The
+            negative prompt keeps them with "plain" (diffusers' way) and loses them with "a1111".
+          vae_tile_size: pixels along a side of the tiles that the VAE works in, for pictures too large to be worked on
+            whole; None for no tiles (docs: ``img2img_jax.models.vae_tiling``).
           posterior_noise, noise: float32 [B,h,w,c], given instead of drawn.
           step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn; as many steps as the
             sample that draws most (``ResolvedStart.noise_draws``).
@@ -266,47 +351,89 @@ class Img2ImgPipeline:
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type={output_type!r} is not known; choose one of {', '.join(OUTPUT_TYPES)}")
-        pixels = pictures.prepare_batch(
-            image, height=height, width=width, resize=resize, background=background, multiple=self.vae_scale_factor
+        check_syntax(prompt_syntax)
+        self._conditioner.check_clip_skip(clip_skip)
+        if vae_tile_size is not None:
+            check_tile_size(self.vae, vae_tile_size)
+        handover = Handover(denoising_start=denoising_start, denoising_end=denoising_end)
+        from_latents = self._is_latents(image)
+        if from_latents:
+            source = _checked_latents(image, height, width)
+        else:
+            source = pictures.prepare_batch(
+                image, height=height, width=width, resize=resize, background=background, multiple=self.vae_scale_factor
+            )
+        told = dict(
+            prompt=prompt,
+            prompt_2=prompt_2,
+            prompt_embeds=prompt_embeds,
+            pooled_prompt_embeds=pooled_prompt_embeds,
+            negative_prompt=negative_prompt,
+            negative_prompt_2=negative_prompt_2,
+            negative_prompt_embeds=negative_prompt_embeds,
+            negative_pooled_prompt_embeds=negative_pooled_prompt_embeds,
+            original_size=original_size,
+            crops_coords_top_left=crops_coords_top_left,
+            target_size=target_size,
+            aesthetic_score=aesthetic_score,
+            negative_original_size=negative_original_size,
+            negative_crops_coords_top_left=negative_crops_coords_top_left,
+            negative_target_size=negative_target_size,
+            negative_aesthetic_score=negative_aesthetic_score,
         )
         columns = {
-            "image": list(pixels),
-            "strength": _column(strength),
-            "guidance_scale": _column(guidance_scale),
-            "seed": _column(seed),
-            "prompt": _text_column("prompt", prompt, prompt_embeds),
-            "negative_prompt": _text_column("negative_prompt", negative_prompt, negative_prompt_embeds, default=""),
+            "image": list(source),
+            "strength": column(_checked_strength(strength, denoising_start)),
+            "guidance_scale": column(guidance_scale),
+            "seed": column(seed),
         }
-        size, columns = _broadcast(columns)
+        size, columns = _broadcast(columns | self._conditioner.columns(told))
         scales = _checked_guidance(columns["guidance_scale"], guidance_rescale)
-        table, starts = Scheduler.from_config(self.scheduler_config, scheduler).table(
-            columns["strength"], num_inference_steps, mode=strength_mode, noise_at_one=noise_at_one, eta=eta
+        table, starts = Scheduler.from_config(
+            self.scheduler_config, scheduler, verbatim=self.unet.config.takes_sizes
+        ).table(
+            columns["strength"],
+            num_inference_steps,
+            mode=strength_mode,
+            noise_at_one=noise_at_one,
+            eta=eta,
+            handover=handover,
         )
-        pixels, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
-        if output_type != "latent" and all(s.strength == 0 for s in starts):
-            return Img2ImgOutput(images=_as(output_type, pixels), latents=None, strength=starts)
-        posterior_noise = self._given("posterior_noise", posterior_noise, pixels)
-        noise = self._given("noise", noise, pixels)
-        step_noise = self._given_steps(step_noise, pixels, max(s.noise_draws for s in starts))
-        text = self._text_states(columns, scales)
+        source, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
+        if output_type != "latent" and not from_latents and all(s.strength == 0 for s in starts):
+            return Img2ImgOutput(images=_as(output_type, source), latents=None, strength=starts)
+        shape = source.shape if from_latents else self._latent_shape(source)
+        posterior_noise = _given("posterior_noise", posterior_noise, shape)
+        noise = _given("noise", noise, shape)
+        step_noise = _given_steps(step_noise, shape, max(s.noise_draws for s in starts))
+        picture_size = (shape[1] * self.vae_scale_factor, shape[2] * self.vae_scale_factor)
+        guided = self.unet.config.time_cond_proj_dim is None and bool((scales > 1).any())
+        condition = self._conditioner(
+            columns, picture_size, guided=guided, prompt_syntax=prompt_syntax, clip_skip=clip_skip
+        )
         place = _Placement(self.mesh, size)
 
-        latents = programs.encode(
-            *self._vae,
-            place(pictures.to_model(pixels)),
-            place(keys),
-            place(posterior_noise),
-        )
+        if from_latents:
+            latents = place(source)
+        else:
+            latents = programs.encode(
+                *self._vae,
+                place(pictures.to_model(source)),
+                place(keys),
+                place(posterior_noise),
+                tile_size=vae_tile_size,
+            )
         latents = programs.denoise(
             self._unet[0],
             self.mesh,
             self._unet[1],
             place.table(table),
             latents,
-            place(text),
+            place(condition.text),
             place(np.maximum(scales, 1)),
             jnp.float32(guidance_rescale),
             place(self._guidance_embedding(scales)),
+            jax.tree.map(place, condition.added),
             place(keys),
             place(noise),
             place(step_noise, axis=1),
@@ -314,58 +441,24 @@ class Img2ImgPipeline:
         result = np.asarray(latents)[:size]
         if output_type == "latent":
             return Img2ImgOutput(images=result, latents=result, strength=starts)
-        decoded = pictures.to_unit(np.asarray(programs.decode(*self._vae, latents))[:size])
-        # Strength 0 is the input itself, not what the VAE makes of it.
-        untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]
-        unit = np.where(untouched, pictures.as_unit(pixels), decoded)
-        return Img2ImgOutput(images=_as(output_type, unit), latents=result, strength=starts)
+        decoded = programs.decode(*self._vae, latents, tile_size=vae_tile_size)
+        decoded = pictures.to_unit(np.asarray(decoded)[:size])
+        if not from_latents:
+            # Strength 0 is the input itself, not what the VAE makes of it.
+            untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]
+            decoded = np.where(untouched, pictures.as_unit(source), decoded)
+        return Img2ImgOutput(images=_as(output_type, decoded), latents=result, strength=starts)
+
+    def _is_latents(self, image: Any) -> bool:
+        """Whether ``image`` is a batch of latents: told from pictures by the number of channels."""
+        channels = self.vae.config.latent_channels
+        is_array = isinstance(image, np.ndarray | jax.Array)
+        return is_array and image.ndim == 4 and image.shape[-1] == channels != 3 and image.dtype != np.uint8
 
     def _latent_shape(self, pixels: np.ndarray) -> tuple[int, ...]:
         b, h, w, _ = pixels.shape
         f = self.vae_scale_factor
         return b, h // f, w // f, self.vae.config.latent_channels
-
-    def _given(self, name: str, values: ArrayLike | None, pixels: np.ndarray) -> np.ndarray | None:
-        if values is None:
-            return None
-        values, wanted = np.asarray(values, np.float32), self._latent_shape(pixels)
-        if values.shape != wanted:
-            raise ValueError(f"{name} has shape {values.shape}; this batch needs {wanted} ([B, h, w, c])")
-        return values
-
-    def _given_steps(self, values: ArrayLike | None, pixels: np.ndarray, draws: int) -> np.ndarray | None:
-        if values is None:
-            return None
-        values, wanted = np.asarray(values, np.float32), self._latent_shape(pixels)
-        if values.shape[1:] != wanted or len(values) < draws:
-            raise ValueError(
-                f"step_noise has shape {values.shape}; this batch needs {('steps', *wanted)} with steps >= {draws}"
-            )
-        return values if draws else None
-
-    def _text_states(self, columns: dict[str, list], scales: np.ndarray) -> np.ndarray:
-        """[B, 1, L, d] of the prompts; [B, 2, L, d] of the negative prompts and the prompts if any sample is guided."""
-        prompts = self._states(columns["prompt"])
-        if self.unet.config.time_cond_proj_dim is not None or not (scales > 1).any():
-            return prompts[:, None]
-        negatives = self._states(columns["negative_prompt"])
-        if negatives.shape != prompts.shape:
-            raise ValueError(
-                f"the negative prompts' states have shape {negatives.shape}, the prompts' {prompts.shape}; "
-                "give both prompt_embeds and negative_prompt_embeds, of one shape [B, L, d]"
-            )
-        return np.stack([negatives, prompts], axis=1)
-
-    def _states(self, column: list[str] | list[np.ndarray]) -> np.ndarray:
-        """[B, L, d] of texts, each distinct one read once, or of the states given in their place."""
-        if not isinstance(column[0], str):
-            return np.stack(column)
-        distinct = list(dict.fromkeys(column))
-        # Padded to the batch's size, so that the number of distinct prompts is data as well.
-        padded = distinct + distinct[:1] * (len(column) - len(distinct))
-        ids = tokenize(self.tokenizer, padded, self.text_encoder.config.max_position_embeddings)
-        states = np.asarray(programs.read_prompts(*self._text, ids), np.float32)
-        return states[[distinct.index(text) for text in column]]
 
     def _guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
         """LCM's guidance embedding (Luo et al. 2310.04378): that of (scale - 1) * 1000, sines first."""
@@ -374,6 +467,12 @@ class Img2ImgPipeline:
             return None
         w = jnp.asarray((scales - 1) * 1000, jnp.float32)
         return np.asarray(sinusoidal_embedding(w, dim, flip_sin_to_cos=False, downscale_freq_shift=1))
+
+
+def _text_parts(texts: Mapping[str, nnx.Module], tokenizers: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the pipeline: text encoders, and tokenizers (given by the names of the encoders)."""
+    named = {tokenizer_name(name): tokenizer for name, tokenizer in tokenizers.items()}
+    return {"text_encoder": None, "tokenizer": None, **texts, **named}
 
 
 def _vae_class(config: Mapping[str, Any], origin: Path) -> type[AutoencoderKL | AutoencoderTiny]:
@@ -407,25 +506,47 @@ def _as(output_type: str, pixels: np.ndarray) -> Any:
     return pictures.to_pil(pixels) if output_type == "pil" else pictures.as_unit(pixels)
 
 
-def _column(values: Any) -> list:
-    """A list of one entry per sample; one value stays a list of one."""
-    return [values] if isinstance(values, str) or np.ndim(values) == 0 else list(values)
+def _checked_latents(image: ArrayLike, height: int | None, width: int | None) -> np.ndarray:
+    """[B, h, w, c] float32 latents given as the image."""
+    for name, side in (("height", height), ("width", width)):
+        if side is not None:
+            raise ValueError(f"{name}={side} is given, but latents are not resized; leave it out, or give a picture")
+    latents = np.asarray(image, np.float32)
+    if not np.isfinite(latents).all():
+        raise ValueError("the latents given as image hold NaN or infinity; give finite ones")
+    return latents
 
 
-def _text_column(name: str, texts: Any, states: ArrayLike | None, default: str | None = None) -> list:
-    """One text per sample, or the states [L, d] given in its place."""
-    if states is None:
-        column = _column(default if texts is None else texts)
-        for index, text in enumerate(column):
-            if not isinstance(text, str):
-                raise ValueError(f"{name}[{index}]={text!r} is not a text; give a str, or {name}_embeds")
-        return column
-    if texts is not None:
-        raise ValueError(f"{name} and {name}_embeds are both given; give one of them")
-    states = np.asarray(states, np.float32)
-    if states.ndim != 3:
-        raise ValueError(f"{name}_embeds has shape {states.shape}; give [B or 1, L, d]")
-    return list(states)
+def _checked_strength(strength: Any, denoising_start: float | None) -> Any:
+    """The strength asked for, or what a ``denoising_start`` leaves."""
+    if denoising_start is None:
+        return STRENGTH if strength is None else strength
+    if strength is not None:
+        raise ValueError(
+            f"strength={strength!r} says nothing beside denoising_start={denoising_start}, which alone decides where "
+            "to start; leave one of them out"
+        )
+    return 1 - denoising_start
+
+
+def _given(name: str, values: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray | None:
+    if values is None:
+        return None
+    values = np.asarray(values, np.float32)
+    if values.shape != shape:
+        raise ValueError(f"{name} has shape {values.shape}; this batch needs {shape} ([B, h, w, c])")
+    return values
+
+
+def _given_steps(values: ArrayLike | None, shape: tuple[int, ...], draws: int) -> np.ndarray | None:
+    if values is None:
+        return None
+    values = np.asarray(values, np.float32)
+    if values.shape[1:] != shape or len(values) < draws:
+        raise ValueError(
+            f"step_noise has shape {values.shape}; this batch needs {('steps', *shape)} with steps >= {draws}"
+        )
+    return values if draws else None
 
 
 def _broadcast(columns: dict[str, list]) -> tuple[int, dict[str, list]]:
@@ -447,11 +568,22 @@ def _checked_guidance(scales: list[float], rescale: float) -> np.ndarray:
     return values
 
 
-def _check_fit(vae: nnx.Module, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
+def _check_fit(
+    vae: nnx.Module,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel | None,
+    text_encoder_2: CLIPTextModelWithProjection | None,
+) -> None:
+    if unet.config.takes_sizes and text_encoder_2 is None:
+        raise ValueError("the UNet is one of SDXL (addition_embed_type='text_time'): text_encoder_2 is missing")
+    if not unet.config.takes_sizes and (text_encoder is None or text_encoder_2 is not None):
+        raise ValueError(
+            "the UNet is none of SDXL (its addition_embed_type is not 'text_time'): it takes text_encoder, and no "
+            "text_encoder_2"
+        )
     wanted = {
         "in_channels": ("the VAE's latent_channels", vae.config.latent_channels),
         "out_channels": ("the VAE's latent_channels", vae.config.latent_channels),
-        "cross_attention_dim": ("the text encoder's hidden_size", text_encoder.config.hidden_size),
     }
     for name, (source, value) in wanted.items():
         if getattr(unet.config, name) != value:

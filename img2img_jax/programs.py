@@ -18,23 +18,50 @@ from img2img_jax import rng
 from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
+from img2img_jax.models.vae_tiling import tiled_decode, tiled_encode
 from img2img_jax.parallel import DATA
-from img2img_jax.types import Image, Latents, TextStates, TokenIds
+from img2img_jax.types import AddedConditions, Image, Latents, TextStates, TokenIds
 
 
-@partial(jax.jit, static_argnums=0)
-def read_prompts(graphdef: nnx.GraphDef, state: nnx.State, input_ids: TokenIds) -> TextStates:
-    """States of token ids."""
-    return nnx.merge(graphdef, state)(input_ids).last_hidden_state
+@partial(jax.jit, static_argnums=0, static_argnames=("clip_skip", "penultimate"))
+def read_prompts(
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    input_ids: TokenIds,
+    *,
+    clip_skip: int = 0,
+    penultimate: bool = False,
+) -> tuple[TextStates, Float[Array, "b p"]]:
+    """States of token ids, and the pooled state of each prompt.
+
+    Args:
+      clip_skip: layers at the end to leave out; the pooled state has passed them all with ``penultimate``.
+      penultimate: states as they leave the layer before the last, as SDXL reads them, instead of the final ones.
+    """
+    model = nnx.merge(graphdef, state)
+    if not penultimate:
+        output = model(input_ids, clip_skip=clip_skip)
+        return output.last_hidden_state, output.pooled
+    output = model(input_ids)
+    return output.hidden_states[-2 - clip_skip], output.pooled
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
 def encode(
-    graphdef: nnx.GraphDef, state: nnx.State, images: Image, keys: Array, posterior_noise: Latents | None
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    images: Image,
+    keys: Array,
+    posterior_noise: Latents | None,
+    *,
+    tile_size: int | None = None,
 ) -> Latents:
-    """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``."""
+    """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``.
+
+    ``tile_size``: pixels along a side of the tiles that the VAE works in; None for the whole picture at once.
+    """
     vae = nnx.merge(graphdef, state)
-    mean, logvar = vae.encode(images)
+    mean, logvar = vae.encode(images) if tile_size is None else tiled_encode(vae, images, tile_size)
     if logvar is None:
         return vae.scale(mean)
     if posterior_noise is None:
@@ -53,6 +80,7 @@ def denoise(
     guidance_scale: Float[Array, " b"],
     guidance_rescale: Float[Array, ""],
     timestep_cond: Float[Array, "b e"] | None,
+    added: AddedConditions | None,
     keys: Array,
     noise: Latents | None,
     step_noise: Float[Array, "steps b h w c"] | None,
@@ -64,6 +92,7 @@ def denoise(
       text: states of the prompt; or of the negative prompt and the prompt, which switches classifier-free guidance
         (Ho & Salimans 2207.12598) on and doubles the batch of the network.
       timestep_cond: LCM's guidance embedding, where the network takes one.
+      added: SDXL's other conditions, [b, 1|2, ...] as ``text``, where the network takes them.
       noise, step_noise: given instead of drawn from ``keys``.
     """
     rows, everywhere = PartitionSpec(DATA), PartitionSpec()
@@ -72,26 +101,40 @@ def denoise(
     on_each_device = jax.shard_map(
         partial(_denoise, graphdef),
         mesh=mesh,
-        in_specs=(everywhere, table_rows, rows, rows, rows, everywhere, rows, rows, rows, PartitionSpec(None, DATA)),
+        in_specs=(
+            *(everywhere, table_rows, rows, rows, rows, everywhere),
+            *(rows, rows, rows, rows, PartitionSpec(None, DATA)),
+        ),
         out_specs=rows,
         check_vma=False,
     )
     return on_each_device(
-        state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, keys, noise, step_noise
+        state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, added, keys, noise, step_noise
     )
 
 
 def _denoise(
-    graphdef, state, table, latents, text, guidance_scale, guidance_rescale, timestep_cond, keys, noise, step_noise
+    graphdef,
+    state,
+    table,
+    latents,
+    text,
+    guidance_scale,
+    guidance_rescale,
+    timestep_cond,
+    added,
+    keys,
+    noise,
+    step_noise,
 ):
     unet = nnx.merge(graphdef, state)
     shape, prompts = latents.shape[1:], text.shape[1]
-    states = text.reshape(-1, *text.shape[2:])
+    states, added = jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), (text, added))
     condition = None if timestep_cond is None else jnp.repeat(timestep_cond, prompts, axis=0)
 
     def predict(x: Latents, timestep: Float[Array, " b"]) -> Latents:
         x, timestep = jnp.repeat(x, prompts, axis=0), jnp.repeat(timestep, prompts)
-        output = unet(x, timestep, states, condition).astype(jnp.float32).reshape(-1, prompts, *shape)
+        output = unet(x, timestep, states, condition, added).astype(jnp.float32).reshape(-1, prompts, *shape)
         if prompts == 1:
             return output[:, 0]
         return guide(output[:, 0], output[:, 1], guidance_scale, guidance_rescale)
@@ -103,8 +146,9 @@ def _denoise(
     return sample(predict, x, table, step_keys=step_keys, step_noise=step_noise)
 
 
-@partial(jax.jit, static_argnums=0)
-def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents) -> Image:
-    """Images of scaled latents, clipped to [-1, 1]."""
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
+def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents, *, tile_size: int | None = None) -> Image:
+    """Images of scaled latents, clipped to [-1, 1]; ``tile_size`` as in ``encode``."""
     vae = nnx.merge(graphdef, state)
-    return jnp.clip(vae.decode(vae.unscale(latents)), -1.0, 1.0)
+    raw = vae.unscale(latents)
+    return jnp.clip(vae.decode(raw) if tile_size is None else tiled_decode(vae, raw, tile_size), -1.0, 1.0)

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 from absl import logging
+from jaxtyping import Float, Int
 
 from img2img_jax.checkpoints import CheckpointError, TokenizerSource, resolve
+from img2img_jax.prompt_syntax import PROMPT_SYNTAXES, Token, chunk, parse
 from img2img_jax.types import TokenIds
 
 _REMEDY = "give the folder or hub id of a CLIP tokenizer by tokenizer=..."
@@ -61,12 +63,56 @@ def _tokenizer_class() -> type:
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> TokenIds:
-    """Ids of ``prompts``, padded or cut to ``length`` as Stable Diffusion does; what is cut is said in the log."""
+    """Ids of ``prompts``, padded or cut to ``length`` as Stable Diffusion does; the words cut off are logged."""
     for prompt in prompts:
-        needed = len(tokenizer(prompt, truncation=False, verbose=False).input_ids)
-        if needed > length:
+        ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
+        if len(ids) > length:
             logging.warning(
-                "prompt has %d tokens, the text encoder takes %d; the end is cut: %r", needed, length, prompt
+                'prompt has %d tokens, the text encoder takes %d; the end is cut off: %r. prompt_syntax="a1111" reads '
+                "all of it, in chunks",
+                len(ids),
+                length,
+                tokenizer.decode(ids[length - 1 : -1]),
             )
     batch = tokenizer(list(prompts), padding="max_length", max_length=length, truncation=True)
     return np.asarray(batch.input_ids, np.int32)
+
+
+def read_chunks(tokenizer: Any, prompt: str, length: int, syntax: str) -> list[list[Token]]:
+    """One prompt as chunks of ids and weights, start, end and padding included: each chunk is ``length`` tokens.
+
+    Args:
+      syntax: "plain" takes the text literally and cuts it to one chunk (see ``tokenize``); "a1111" reads weights and
+        BREAK and makes as many chunks as it takes (see ``prompt_syntax``).
+    """
+    if syntax == "plain":
+        return [[(int(token), 1.0) for token in tokenize(tokenizer, [prompt], length)[0]]]
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
+
+    parts = [[(token, span.weight) for span in spans for token in ids(span.text)] for spans in parse(prompt)]
+    comma = ids(",")
+    chunks = chunk(parts, length - 2, comma[0] if len(comma) == 1 else None)
+    return [_framed(tokenizer, tokens, length) for tokens in chunks]
+
+
+def _framed(tokenizer: Any, tokens: Sequence[Token], length: int) -> list[Token]:
+    padding = [(tokenizer.pad_token_id, 1.0)] * (length - 2 - len(tokens))
+    return [(tokenizer.bos_token_id, 1.0), *tokens, (tokenizer.eos_token_id, 1.0), *padding]
+
+
+def stack_chunks(
+    tokenizer: Any, prompts: Sequence[Sequence[Sequence[Token]]], count: int
+) -> tuple[Int[np.ndarray, "B C L"], Float[np.ndarray, "B C L"]]:
+    """Ids and weights of prompts (from ``read_chunks``), each filled up to ``count`` chunks by empty ones."""
+    empty = _framed(tokenizer, [], len(prompts[0][0]))
+    filled = [[*chunks, *[empty] * (count - len(chunks))] for chunks in prompts]
+    pairs = np.asarray(filled, np.float64)  # holds every id exactly
+    return pairs[..., 0].astype(np.int32), pairs[..., 1].astype(np.float32)
+
+
+def check_syntax(syntax: str) -> None:
+    """Raises ValueError for a syntax that is not known."""
+    if syntax not in PROMPT_SYNTAXES:
+        raise ValueError(f"prompt_syntax={syntax!r} is not known; choose one of {', '.join(PROMPT_SYNTAXES)}")

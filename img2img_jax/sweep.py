@@ -58,6 +58,9 @@ class Settings:
     scheduler: str | None = None
     strength_mode: str = "truncate"
     noise_at_one: str = "pure"
+    prompt_syntax: str = "plain"
+    clip_skip: int = 0
+    vae_tile_size: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

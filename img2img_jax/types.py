@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
@@ -18,6 +18,16 @@ TokenIds: TypeAlias = Int[Array, "b L"]
 
 TextStates: TypeAlias = Float[Array, "b L d"]
 """Hidden states of the text encoder, one vector per token."""
+
+
+class AddedConditions(NamedTuple):
+    """What SDXL's UNet is told besides texts and time (Podell et al. 2307.01952, sec. 2.2)."""
+
+    text_embeds: Float[Array, "b p"]
+    """Pooled and projected, one vector per prompt."""
+    time_ids: Float[Array, "b n"]
+    """Sizes in pixels, and an aesthetic score where the network takes one (see ``micro_conditioning``)."""
+
 
 DType: TypeAlias = DTypeLike
 """Anything JAX takes for a dtype: ``jnp.bfloat16``, ``"float32"``, ..."""

@@ -18,15 +18,6 @@ from img2img_jax.testing.tiny import SCHEDULER_CONFIG, random_images, random_mod
 
 PROMPTS = ["a red cat", "a blue dog", "a green cow"]
 LATENTS = (3, 8, 8, 4)
-COMPILATIONS = []
-
-
-def _count(event, duration, **kwargs):
-    if event == "/jax/core/compile/backend_compile_duration":
-        COMPILATIONS.append(duration)
-
-
-jax.monitoring.register_event_duration_secs_listener(_count)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +119,9 @@ def test_a_batch_equals_its_samples_alone(pipe, images):
         assert batch.strength[b] == alone.strength[0]
 
 
-def test_a_sweep_compiles_nothing_anew(call):
+def test_a_sweep_compiles_nothing_anew(call, compilations):
     call(), call(scheduler="heun"), call(negative_prompt="grey")
-    del COMPILATIONS[:]
+    del compilations[:]
     for i, (scheduler, mode) in enumerate(zip([*SCHEDULERS][:10], [*MODES] * 4, strict=False)):
         call(
             strength=[0.1 + 0.1 * i, 1, 0.5],
@@ -144,9 +135,7 @@ def test_a_sweep_compiles_nothing_anew(call):
             noise_at_one="leak" if i % 2 else "pure",
             guidance_rescale=i / 10,
         )
-    assert not COMPILATIONS
-    jax.jit(lambda x: x + len(COMPILATIONS))(1.0)
-    assert COMPILATIONS  # or the count could not fail
+    assert not compilations
 
 
 class TestGuidance:
@@ -188,14 +177,18 @@ class TestGuidance:
         assert [error(other[b], base[b]) > 1e-3 for b in range(3)] == [False, True, False]
 
 
+def states(pipe, prompts):
+    """What the text encoder makes of plain prompts."""
+    encoder = pipe._conditioner.encoders[0]
+    return programs.read_prompts(encoder.graphdef, encoder.state, tokenize(pipe.tokenizer, prompts, 16))[0]
+
+
 class TestText:
     def test_embeds_stand_for_prompts(self, pipe, call):
-        def states(prompts):
-            return programs.read_prompts(*pipe._text, tokenize(pipe.tokenizer, prompts, 16))
-
         wanted = call(negative_prompt="grey")
-        np.testing.assert_array_equal(call(prompt=None, prompt_embeds=states(PROMPTS), negative_prompt="grey"), wanted)
-        one = states(["grey"] * 3)[:1]
+        given = dict(prompt=None, prompt_embeds=states(pipe, PROMPTS))
+        np.testing.assert_array_equal(call(**given, negative_prompt="grey"), wanted)
+        one = states(pipe, ["grey"] * 3)[:1]
         np.testing.assert_array_equal(call(negative_prompt_embeds=one), wanted)
 
     def test_matters(self, call):
@@ -205,6 +198,34 @@ class TestText:
     def test_too_long_a_prompt_is_cut(self, pipe, call):
         long = "abcdefghijklmnopqrstuvwxyz"
         np.testing.assert_array_equal(call(prompt=long), call(prompt=long + " and more"))
+
+    def test_syntax_matters_only_where_there_is_markup(self, call):
+        base, read = call(prompt="a (cat) a"), dict(prompt_syntax="a1111")
+        np.testing.assert_array_equal(call(**read), call())
+        assert error(call(prompt="a (cat) a", **read), base) > 1e-3
+        np.testing.assert_array_equal(call(prompt="a (cat:1) a", **read), call(prompt="a cat a"))
+
+    def test_chunks_compile_once_a_count(self, pipe, call, compilations):
+        """Prompts and negative prompts of one to three chunks in a batch, each as if it were alone with its like."""
+        read = dict(prompt_syntax="a1111", negative_prompt=["a BREAK b BREAK c", "", "x"])
+        mixed = call(prompt=["a", "b BREAK c", "abcdefghijklmnopqrst"], **read)
+        del compilations[:]
+        other = call(prompt=["a", "b BREAK (c:2) BREAK d", "abcdefghijklmnopqrstuv"], **read)
+        assert not compilations
+        assert [error(other[b], mixed[b]) > 1e-3 for b in range(3)] == [False, True, True]
+        empty = "BREAK".join("   ")
+        assert error(call(prompt=f"a{empty}BREAK", **read)[0], mixed[0]) < 1e-5
+
+    def test_given_states_of_several_chunks_stand_beside_a_negative_prompt(self, pipe, call):
+        given = np.asarray(states(pipe, ["a", "b", ""] * 3)).reshape(3, 48, -1)
+        wanted = call(prompt="a BREAK b", negative_prompt="a BREAK b BREAK c", prompt_syntax="a1111")
+        found = call(prompt=None, prompt_embeds=given, negative_prompt="a BREAK b BREAK c", prompt_syntax="a1111")
+        assert error(found, wanted) < 1e-5
+        assert np.isfinite(call(prompt=None, prompt_embeds=given)).all()
+
+    def test_clip_skip_leaves_layers_out(self, call):
+        np.testing.assert_array_equal(call(clip_skip=0), call())
+        assert error(call(clip_skip=1), call()) > 1e-3
 
 
 class TestNoise:
@@ -284,6 +305,10 @@ BAD = [
     (dict(prompt=None, prompt_embeds=np.zeros((16, 32))), r"prompt_embeds has shape \(16, 32\)"),
     (dict(prompt=None, prompt_embeds=np.zeros((3, 9, 32))), r"\(3, 16, 32\), the prompts' \(3, 9, 32\)"),
     (dict(negative_prompt_embeds=np.zeros((2, 16, 32))), "3 samples, but negative_prompt has 2"),
+    (dict(prompt_syntax="compel"), "prompt_syntax='compel'.*plain, a1111"),
+    (dict(prompt="a AND b", prompt_syntax="a1111"), "'a AND b' contains 'AND'"),
+    (dict(clip_skip=2), "clip_skip=2 .*0 to 1"),
+    (dict(clip_skip=None), "clip_skip=None .*0 leaves out none"),
     (dict(seed=-1), r"seed -1 at position 0 .*2\*\*32"),
     (dict(seed=0.5), "seed 0.5"),
     (dict(output_type="jpg"), "output_type='jpg'.*pil"),

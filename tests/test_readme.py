@@ -15,7 +15,7 @@ from PIL import Image
 from img2img_jax import Img2ImgPipeline, ResolvedStart, cli
 from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.pipeline import EMBEDDED_MODEL
-from img2img_jax.testing.tiny import tiny_pipeline
+from img2img_jax.testing.tiny import tiny_pipeline, tiny_sdxl_pipeline
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("experiments/**/*.md")])
@@ -54,14 +54,17 @@ def pipe():
 def small_world(pipe, tmp_path, monkeypatch):
     """A folder with small copies of the pictures that the documents name, where every checkpoint is the tiny one.
 
-    Folders that a document itself has saved are really loaded.
+    Of its family, that is: the name of an SDXL checkpoint says what it is. Folders that a document itself has saved
+    are really loaded.
     """
     real = Img2ImgPipeline.from_pretrained
 
     def from_pretrained(*arguments, **options):
         given = inspect.signature(real).bind(*arguments, **options).arguments
         path = Path(given.get("path_or_hub_id", EMBEDDED_MODEL))
-        return pipe if path == EMBEDDED_MODEL or not path.is_dir() else real(*arguments, **options)
+        if path != EMBEDDED_MODEL and path.is_dir():
+            return real(*arguments, **options)
+        return tiny_sdxl_pipeline(refiner="refiner" in path.name) if "xl" in path.name else pipe
 
     monkeypatch.setattr(Img2ImgPipeline, "from_pretrained", from_pretrained)
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ from img2img_jax.checkpoints.families import CLIP_TOKENIZER
 from img2img_jax.checkpoints.hub import resolve
 from img2img_jax.checkpoints.json_file import read_json
 from img2img_jax.checkpoints.links import refuse_links_out
+from img2img_jax.checkpoints.model_index import read_model_index
 from img2img_jax.checkpoints.single_file import open_single_file
 from img2img_jax.checkpoints.stored_component import StoredComponent, stored_component
 from img2img_jax.checkpoints.weight_files import WeightNames
@@ -39,12 +40,14 @@ class Checkpoint:
       components: "vae", "unet" and at least one of ``TEXT_ENCODERS``.
       tokenizers: one for each text encoder, by the encoder's name.
       scheduler_config: ``scheduler_config.json``.
+      flags: SDXL's, of ``model_index.json``.
     """
 
     origin: Path
     components: Mapping[str, StoredComponent]
     tokenizers: Mapping[str, TokenizerSource]
     scheduler_config: Mapping[str, Any]
+    flags: Mapping[str, bool]
 
 
 def open_checkpoint(
@@ -92,9 +95,11 @@ def open_checkpoint(
 
 def _open_folder(folder: Path, variant: str | None) -> Checkpoint:
     refuse_links_out(folder)
-    texts = [name for name in TEXT_ENCODERS if (folder / name).is_dir()] or list(TEXT_ENCODERS[:1])
+    index = read_model_index(folder)
+    texts = [name for name in TEXT_ENCODERS if index.has(name)] or list(TEXT_ENCODERS[:1])
     return Checkpoint(
         origin=folder,
+        flags=index.flags,
         # What is small first, so that what is missing there is said before the weights are looked at.
         scheduler_config=_read_config(folder, "scheduler"),
         tokenizers={name: _tokenizer_folder(folder, name) for name in texts},
@@ -110,14 +115,17 @@ def _open_file(path: Path, family: str | None, config: str | Path | None, warn: 
     known, components, scheduler = open_single_file(path, family=family, configs=configs, warn=warn and folder is None)
     tokenizers = {}
     for name, prefix in known.towers.items():
-        if folder is not None and (folder / _tokenizer_name(name)).is_dir():
+        if folder is not None and (folder / tokenizer_name(name)).is_dir():
             tokenizers[name] = _tokenizer_folder(folder, name)
         else:
             pad = OPEN_CLIP_PADDING if prefix.endswith(".model.") else None
             tokenizers[name] = TokenizerSource(origin=CLIP_TOKENIZER, pad_token=pad)
     if folder is not None and (folder / "scheduler").is_dir():
         scheduler = _read_config(folder, "scheduler")
-    return Checkpoint(origin=path, components=components, tokenizers=tokenizers, scheduler_config=scheduler)
+    flags = dict(known.flags) if folder is None else dict(known.flags) | read_model_index(folder).flags
+    return Checkpoint(
+        origin=path, components=components, tokenizers=tokenizers, scheduler_config=scheduler, flags=flags
+    )
 
 
 def _configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -131,13 +139,14 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     return read_json(folder / name / ("scheduler_config.json" if name == "scheduler" else "config.json"))
 
 
-def _tokenizer_name(text_encoder: str) -> str:
+def tokenizer_name(text_encoder: str) -> str:
+    """The component that holds a text encoder's tokenizer."""
     return text_encoder.replace("text_encoder", "tokenizer")
 
 
 def _tokenizer_folder(folder: Path, text_encoder: str) -> TokenizerSource:
-    refuse_links_out(folder / _tokenizer_name(text_encoder))
-    return TokenizerSource(origin=folder / _tokenizer_name(text_encoder))
+    refuse_links_out(folder / tokenizer_name(text_encoder))
+    return TokenizerSource(origin=folder / tokenizer_name(text_encoder))
 
 
 def _names(component: str, variant: str | None) -> WeightNames:

@@ -83,12 +83,14 @@ class Family:
       components: ``config.json`` by component.
       scheduler: ``scheduler_config.json``.
       towers: where the single file keeps each text encoder: component -> prefix of its keys.
+      flags: of ``model_index.json``.
       ambiguous_prediction: whether members of the family differ in what they predict, which no key tells.
     """
 
     components: Mapping[str, Mapping[str, Any]]
     scheduler: Mapping[str, Any]
     towers: Mapping[str, str]
+    flags: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     ambiguous_prediction: bool = False
 
 
@@ -142,6 +144,7 @@ FAMILIES: Mapping[str, Family] = {
             "text_encoder": "conditioner.embedders.0.transformer.",
             "text_encoder_2": "conditioner.embedders.1.model.",
         },
+        flags={"force_zeros_for_empty_prompt": True, "requires_aesthetics_score": False},
     ),
     "sdxl-refiner": Family(
         components={
@@ -162,5 +165,6 @@ FAMILIES: Mapping[str, Family] = {
         },
         scheduler=_EULER,
         towers={"text_encoder_2": "conditioner.embedders.0.model."},
+        flags={"force_zeros_for_empty_prompt": False, "requires_aesthetics_score": True},
     ),
 }

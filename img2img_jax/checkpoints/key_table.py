@@ -81,6 +81,7 @@ KEY_TABLES: Mapping[str, KeyTable] = {
     "UNet2DConditionModel": _diffusers("UNet2DConditionModel"),
     # transformers 5 dropped the prefix and reads both; transformers 4 reads only keys with it.
     "CLIPTextModel": _transformers("CLIPTextModel", "clip_text_model", prefix="text_model."),
+    "CLIPTextModelWithProjection": _transformers("CLIPTextModelWithProjection", "clip_text_model"),
     "CLIPModel": _transformers("CLIPModel", "clip"),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from . import prediction
 from . import strength as strengths
+from .handover import WHOLE, Handover
 from .schedule import NoiseSchedule
 from .solvers import CHECKPOINT_SCHEDULERS, SCHEDULERS, Solver
 from .solvers.ddpm import FIXED_VARIANCES
@@ -61,12 +62,13 @@ class Scheduler:
     solver: Solver
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], name: str | None = None) -> "Scheduler":
+    def from_config(cls, config: Mapping[str, Any], name: str | None = None, verbatim: bool = False) -> "Scheduler":
         """Reads a diffusers ``scheduler_config.json``.
 
         What results is what diffusers' StableDiffusionImg2ImgPipeline would run: with ``name`` None the checkpoint's
         own scheduler, with a name that scheduler's class configured ``from_config``. That includes three habits. The
-        pipeline sets ``steps_offset`` to 1 and ``clip_sample`` to False where the file has them. Options the file does
+        pipeline sets ``steps_offset`` to 1 and ``clip_sample`` to False where the file has them (that of SDXL does not,
+        hence ``verbatim``). Options the file does
         not mention take the defaults of the class that reads it, so that ``"ddim"`` and ``"ddpm"`` clip predictions to
         [-1, 1] unless the checkpoint is theirs or its file says ``"clip_sample": false``. And classes that know no
         ``rescale_betas_zero_snr`` (pndm, lms, heun) ignore it.
@@ -74,6 +76,7 @@ class Scheduler:
         Args:
             config: the file's contents.
             name: a key of ``SCHEDULERS``, or None for the class that ``config["_class_name"]`` names.
+            verbatim: take ``steps_offset`` and ``clip_sample`` as the file has them.
 
         Raises:
             ValueError: for an unknown name or class, and for an option that is not implemented (with the
@@ -88,7 +91,7 @@ class Scheduler:
         if name is not None and name not in SCHEDULERS:
             raise ValueError(f"scheduler {name!r} is not known; choose one of {', '.join(SCHEDULERS)}")
         solver_class, overrides = (own, {}) if name is None else SCHEDULERS[name]
-        options = _complete(config, solver_class, solver_class is own) | overrides
+        options = _complete(config, solver_class, solver_class is own, verbatim) | overrides
         _check(options, solver_class)
         solver = solver_class(config=options, schedule=NoiseSchedule.from_config(options))
         return cls(name=name or config["_class_name"], solver=solver)
@@ -110,6 +113,7 @@ class Scheduler:
         mode: str = "truncate",
         noise_at_one: str = "pure",
         eta: float = 0.0,
+        handover: Handover = WHOLE,
     ) -> tuple[SamplingTable, list[ResolvedStart]]:
         """What the sampling loop runs on. Text-to-image is strength 1 with ``noise_at_one="pure"``.
 
@@ -119,6 +123,8 @@ class Scheduler:
             mode: "truncate", "exact" or "continuous" (see ``img2img_jax.diffusion.strength``).
             noise_at_one: "pure" or "leak".
             eta: the share of DDPM's noise that DDIM adds, in [0, 1].
+            handover: which part of the schedule runs. After a ``denoising_start`` the start follows from it, and what
+                is given as the image are the latents handed over.
 
         Returns:
             The table (its shape depends on B, N and the sampler, never on strength), and where each sample
@@ -133,20 +139,18 @@ class Scheduler:
         if eta and not self.solver.uses_eta:
             raise ValueError(f"eta={eta} has no meaning for scheduler {self.name!r}; use 0, or scheduler 'ddim'")
         solver = dataclasses.replace(self.solver, eta=float(eta))
-        runs = strengths.runs(strength, num_inference_steps, solver, mode, noise_at_one)
+        runs = strengths.runs(strength, num_inference_steps, solver, mode, noise_at_one, handover)
         return tabulate(runs, solver.evaluations(num_inference_steps)), [run.start for run in runs]
 
 
-def _complete(config: Mapping[str, Any], solver_class: type[Solver], is_own: bool) -> dict[str, Any]:
+def _complete(config: Mapping[str, Any], solver_class: type[Solver], is_own: bool, verbatim: bool) -> dict[str, Any]:
     """Every option of ``solver_class``: the file's value, else the class's default."""
     given = {key: value for key, value in config.items() if key in solver_class.defaults}
     if is_own:
         given = dict(solver_class.defaults) | given
     # diffusers' pipeline does this to the checkpoint's scheduler, before anyone exchanges it.
-    if "steps_offset" in given:
-        given["steps_offset"] = 1
-    if "clip_sample" in given:
-        given["clip_sample"] = False
+    habits = {} if verbatim else {"steps_offset": 1, "clip_sample": False}
+    given |= {key: value for key, value in habits.items() if key in given}
     options = dict(solver_class.defaults) | given
     replaced, own_type = _SOLVER_TYPE_FALLBACKS.get(solver_class.__name__, ((), None))
     if options.get("solver_type") in replaced:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .solvers import Row, Solver
+from .handover import WHOLE, Handover
+from .solvers import Grid, Row, Solver
 
 MODES = ("truncate", "exact", "continuous")
 NOISE_AT_ONE = ("pure", "leak")
@@ -27,7 +28,7 @@ class ResolvedStart:
     """Where one sample really started; plain numbers, meant to be recorded.
 
     Attributes:
-        strength: as asked for, in [0, 1].
+        strength: as asked for, in [0, 1]; after a ``denoising_start`` f, 1 - f.
         mode: "truncate", "exact" or "continuous".
         noise_at_one: "pure" or "leak".
         num_inference_steps: as asked for.
@@ -40,6 +41,7 @@ class ResolvedStart:
         steps: solver steps run.
         network_evaluations: calls of the network (a guided call counts once).
         noise_draws: draws of fresh noise the solver makes on the way.
+        denoising_start, denoising_end: as asked for (see ``img2img_jax.diffusion.handover``).
     """
 
     strength: float
@@ -56,6 +58,8 @@ class ResolvedStart:
     steps: int
     network_evaluations: int
     noise_draws: int
+    denoising_start: float | None = None
+    denoising_end: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +125,12 @@ def resolve(
 
 
 def runs(
-    strength, num_inference_steps: int, solver: Solver, mode: str = "truncate", noise_at_one: str = "pure"
+    strength,
+    num_inference_steps: int,
+    solver: Solver,
+    mode: str = "truncate",
+    noise_at_one: str = "pure",
+    handover: Handover = WHOLE,
 ) -> Sequence[Run]:
     """Resolves every sample's strength to a start and the rows that follow from it.
 
@@ -131,6 +140,8 @@ def runs(
         solver: the sampler whose grid is entered.
         mode: one of ``MODES``.
         noise_at_one: one of ``NOISE_AT_ONE``.
+        handover: which part of the schedule runs. A ``denoising_start`` f takes the place of the strengths, which are
+            recorded as 1 - f, and goes with the mode "truncate" alone.
 
     Returns:
         One run per sample.
@@ -138,31 +149,40 @@ def runs(
     Raises:
         ValueError: for a strength outside [0, 1] or NaN; for one so small that no step would run (truncate)
             or that the grid would be longer than the scheduler allows (exact); for N, a mode or a
-            ``noise_at_one`` out of range.
+            ``noise_at_one`` out of range; for a hand-over that leaves no step to run.
     """
     strengths = per_sample(strength)
     _check_options(num_inference_steps, solver, mode, noise_at_one)
+    if handover.denoising_start is not None:
+        if mode != "truncate":
+            raise ValueError(
+                f"strength_mode={mode!r} says nothing beside denoising_start={handover.denoising_start}, which enters "
+                "the grid of num_inference_steps where another model left it; leave it out"
+            )
+        strengths = np.full_like(strengths, 1 - handover.denoising_start)
     made = {}
     for index, value in enumerate(strengths.tolist()):
         if value not in made:
-            made[value] = _run(value, index, num_inference_steps, solver, mode, noise_at_one)
+            made[value] = _run(value, index, num_inference_steps, solver, mode, noise_at_one, handover)
     return [made[value] for value in strengths.tolist()]
 
 
-def _run(strength: float, index: int, steps: int, solver: Solver, mode: str, noise_at_one: str) -> Run:
+def _run(
+    strength: float, index: int, steps: int, solver: Solver, mode: str, noise_at_one: str, handover: Handover
+) -> Run:
     asked = {"strength": strength, "mode": mode, "noise_at_one": noise_at_one, "num_inference_steps": steps}
+    asked |= dataclasses.asdict(handover)
     if strength == 0:
+        if (handover.denoising_end or 1) < 1:
+            raise ValueError(
+                f"strength 0 at index {index} has no noise left that denoising_end={handover.denoising_end} could "
+                "leave in; leave one of the two out"
+            )
         return _identity(asked)
-    if mode == "continuous":
-        first, entry, timestep = 0, 0, strength * solver.schedule.num_train_timesteps
-        grid = solver.continuous_grid(timestep, steps)
-    else:
-        enter = _enter_truncated if mode == "truncate" else _enter_exact
-        length, first = enter(strength, index, steps, solver)
-        grid, entry = solver.grid(length), solver.entry(first)
-        timestep = float(grid.timestep[entry])
-        _check_timestep(timestep, length, solver)
-    rows = solver.rows(grid, first)
+    grid, first = _enter(strength, index, steps, solver, mode, handover)
+    entry = solver.entry(first)
+    timestep = strength * solver.schedule.num_train_timesteps if mode == "continuous" else float(grid.timestep[entry])
+    rows = handover.cut(solver.rows(grid, first), grid, first, solver)
     alpha, sigma = float(grid.alpha[entry]), float(grid.sigma[entry])
     pure = strength == 1 and noise_at_one == "pure"
     start = ResolvedStart(
@@ -174,12 +194,28 @@ def _run(strength: float, index: int, steps: int, solver: Solver, mode: str, noi
         pure=pure,
         grid_steps=len(grid),
         start_index=first,
-        steps=len(grid) - first,
+        steps=min(max(len(grid) - first, 1), -(-len(rows) // solver.rows_per_step)),
         network_evaluations=len(rows),
         noise_draws=sum(row.draws_noise for row in rows),
     )
     weights = (0.0, solver.noise_scale(grid)) if pure else (alpha, sigma)
+    if handover.denoising_start is not None:
+        weights = (solver.sample_scale(alpha), 0.0)
     return Run(start=start, image_weight=weights[0], noise_weight=weights[1], rows=rows)
+
+
+def _enter(strength: float, index: int, steps: int, solver: Solver, mode: str, handover: Handover) -> tuple[Grid, int]:
+    """The grid, and the step at which it is entered."""
+    if mode == "continuous":
+        return solver.continuous_grid(strength * solver.schedule.num_train_timesteps, steps), 0
+    if handover.denoising_start is not None:
+        grid = solver.grid(steps)
+        return grid, handover.first(grid, solver)
+    enter = _enter_truncated if mode == "truncate" else _enter_exact
+    length, first = enter(strength, index, steps, solver)
+    grid = solver.grid(length)
+    _check_timestep(float(grid.timestep[solver.entry(first)]), length, solver)
+    return grid, first
 
 
 def _identity(asked: dict) -> Run:

@@ -11,6 +11,7 @@ from img2img_jax.models.clip import (
     CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPVisionConfig,
     CLIPVisionModel,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "CLIPModel",
     "CLIPTextConfig",
     "CLIPTextModel",
+    "CLIPTextModelWithProjection",
     "CLIPVisionConfig",
     "CLIPVisionModel",
     "UNet2DConditionConfig",

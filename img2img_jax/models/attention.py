@@ -10,6 +10,12 @@ from jaxtyping import Array, Float
 from img2img_jax.models.layers import GroupNorm, Identity, LayerNorm, conv
 from img2img_jax.types import DType
 
+WHOLE_SCORES = 2**24
+"""Most scores of a head that are computed at once: those of 64 by 64 latents, Stable Diffusion's 512 px, still are."""
+
+BLOCK_SCORES, BLOCK_QUERIES = 2**23, 128
+"""Scores of all heads and samples in a block of queries, and the least queries in it, which keep a matrix unit busy."""
+
 
 def attention(
     q: Float[Array, "b n heads d"],
@@ -19,16 +25,28 @@ def attention(
 ) -> Float[Array, "b n heads d"]:
     """Scaled dot-product attention (Vaswani et al. 1706.03762, eq. 1); scores and softmax in float32.
 
+    Above ``WHOLE_SCORES`` the queries are attended for in blocks, one after another, so that memory grows with
+    the number of keys and not with its square (Rabe & Staats 2112.05682, without blocks of keys).
+
     Args:
       q, k, v: queries, keys and values, split into heads.
       bias: added to the scores; ``-inf`` where a query must not look.
     """
+    if bias is None and q.shape[1] * k.shape[1] > WHOLE_SCORES:
+        return _attention_in_blocks(q, k, v)
     scale = q.shape[-1] ** -0.5
     scores = jnp.einsum("bnhd,bmhd->bhnm", q * scale, k, preferred_element_type=jnp.float32)
     if bias is not None:
         scores = scores + bias
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
+
+
+def _attention_in_blocks(q: Array, k: Array, v: Array) -> Array:
+    b, m, heads, _ = k.shape
+    size = max(BLOCK_SCORES // (b * heads * m), BLOCK_QUERIES)
+    out = jax.lax.map(lambda query: attention(query[:, None], k, v)[:, 0], jnp.moveaxis(q, 1, 0), batch_size=size)
+    return jnp.moveaxis(out, 0, 1)
 
 
 class Attention(nnx.Module):

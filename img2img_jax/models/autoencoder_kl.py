@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -126,12 +127,20 @@ class Encoder(nnx.Module):
         self.conv_norm_out = GroupNorm(groups, channels[-1], _EPS, param_dtype=kw["param_dtype"])
         self.conv_out = conv(channels[-1], 2 * config.latent_channels, **kw)
 
-    def __call__(self, x: Image) -> Float[Array, "b h w 2*c"]:
+    def fine(self, x: Image) -> Float[Array, "b h w d"]:
+        """The layers above the latents' resolution."""
         x = self.conv_in(x)
-        for block in self.down_blocks:
+        for block in self.down_blocks[:-1]:
             x = block(x)
-        x = self.mid_block(x)
+        return x
+
+    def coarse(self, x: Float[Array, "b h w d"]) -> Float[Array, "b h w 2*c"]:
+        """The layers at the latents' resolution, which come last."""
+        x = self.mid_block(self.down_blocks[-1](x))
         return self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
+
+    def __call__(self, x: Image) -> Float[Array, "b h w 2*c"]:
+        return self.coarse(self.fine(x))
 
 
 class Decoder(nnx.Module):
@@ -151,11 +160,23 @@ class Decoder(nnx.Module):
         self.conv_norm_out = GroupNorm(groups, channels[-1], _EPS, param_dtype=kw["param_dtype"])
         self.conv_out = conv(channels[-1], config.out_channels, **kw)
 
-    def __call__(self, z: Latents) -> Image:
+    def coarse(self, z: Latents) -> Float[Array, "b h w d"]:
+        """The layers at the latents' resolution, which come first."""
         x = self.mid_block(self.conv_in(z))
-        for block in self.up_blocks:
+        for layer in self.up_blocks[0].resnets:
+            x = layer(x)
+        return x
+
+    def fine(self, x: Float[Array, "b h w d"]) -> Image:
+        """The layers above the latents' resolution."""
+        for layer in self.up_blocks[0].upsamplers:
+            x = layer(x)
+        for block in self.up_blocks[1:]:
             x = block(x)
         return self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
+
+    def __call__(self, z: Latents) -> Image:
+        return self.fine(self.coarse(z))
 
 
 class AutoencoderKL(nnx.Module):
@@ -188,9 +209,31 @@ class AutoencoderKL(nnx.Module):
         """Pixels per latent, along each side."""
         return 2 ** (len(self.config.block_out_channels) - 1)
 
+    @property
+    def halo(self) -> int:
+        """Latents that the layers above their resolution see to each side, whichever of encoder and decoder sees more.
+
+        A pixel of the decoder hangs on this many latents around it, a latent on the pixels of this many.
+        """
+        layers, levels = self.config.layers_per_block, len(self.config.block_out_channels) - 1
+        decoder, encoder = 1, 0  # pixels; the decoder's last convolution, the encoder's coarse end
+        for _ in range(levels):
+            # A residual block has two convolutions; one more after the upsampling, one that downsamples.
+            decoder = math.ceil((decoder + 2 * (layers + 1) + 1) / 2)
+            encoder = 2 * encoder + 1 + 2 * layers
+        return max(decoder, math.ceil((encoder + 1) / self.downscale_factor))
+
     def encode(self, images: Image) -> tuple[Latents, Latents]:
         """Mean and log-variance of the posterior, in raw latent space, float32; log-variance clipped to [-30, 20]."""
-        moments = self.encoder(images.astype(self.dtype))
+        return self.encode_coarse(self.encode_fine(images))
+
+    def encode_fine(self, images: Image) -> Float[Array, "b h w d"]:
+        """The first part of ``encode``: the layers above the latents' resolution."""
+        return self.encoder.fine(images.astype(self.dtype))
+
+    def encode_coarse(self, features: Float[Array, "b h w d"]) -> tuple[Latents, Latents]:
+        """The second part of ``encode``."""
+        moments = self.encoder.coarse(features)
         if self.config.use_quant_conv:
             moments = self.quant_conv(moments)
         mean, logvar = jnp.split(moments.astype(jnp.float32), 2, axis=-1)
@@ -198,10 +241,18 @@ class AutoencoderKL(nnx.Module):
 
     def decode(self, latents: Latents) -> Image:
         """Raw latents to an image, float32, about [-1, 1] (not clipped)."""
+        return self.decode_fine(self.decode_coarse(latents))
+
+    def decode_coarse(self, latents: Latents) -> Float[Array, "b h w d"]:
+        """The first part of ``decode``: the layers at the latents' resolution."""
         z = latents.astype(self.dtype)
         if self.config.use_post_quant_conv:
             z = self.post_quant_conv(z)
-        return self.decoder(z).astype(jnp.float32)
+        return self.decoder.coarse(z)
+
+    def decode_fine(self, features: Float[Array, "b h w d"]) -> Image:
+        """The second part of ``decode``."""
+        return self.decoder.fine(features).astype(jnp.float32)
 
     def scale(self, latents: Latents) -> Latents:
         """Raw latents to the diffusion model's space."""

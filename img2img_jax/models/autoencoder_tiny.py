@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from img2img_jax.models.config import ModelConfig
 from img2img_jax.models.layers import Identity, activation, conv, upsample_nearest
@@ -83,13 +84,18 @@ class _Block(nnx.Module):
 
 
 class _Stack(nnx.Module):
-    """A numbered list of layers, applied in turn."""
+    """A numbered list of layers, applied in turn; the resolution of the latents begins or ends at ``seam``."""
 
-    def __init__(self, layers: list[nnx.Module]):
-        self.layers = nnx.List(layers)
+    def __init__(self, layers: list[nnx.Module], seam: int):
+        self.layers, self.seam = nnx.List(layers), seam
 
-    def __call__(self, x: Array) -> Array:
-        for layer in self.layers:
+    def before_seam(self, x: Array) -> Array:
+        for layer in self.layers[: self.seam]:
+            x = layer(x)
+        return x
+
+    def after_seam(self, x: Array) -> Array:
+        for layer in self.layers[self.seam :]:
             x = layer(x)
         return x
 
@@ -100,7 +106,8 @@ def _encoder(config: AutoencoderTinyConfig, kw: dict) -> _Stack:
     for i, (c, blocks) in enumerate(zip(channels, config.num_encoder_blocks, strict=True)):
         first = conv(config.in_channels, c, **kw) if i == 0 else conv(c, c, stride=2, use_bias=False, **kw)
         layers += [first] + [_Block(c, config.act_fn, **kw) for _ in range(blocks)]
-    return _Stack([*layers, conv(channels[-1], config.latent_channels, **kw)])
+    seam = len(layers) - config.num_encoder_blocks[-1]
+    return _Stack([*layers, conv(channels[-1], config.latent_channels, **kw)], seam)
 
 
 def _decoder(config: AutoencoderTinyConfig, kw: dict) -> _Stack:
@@ -113,7 +120,7 @@ def _decoder(config: AutoencoderTinyConfig, kw: dict) -> _Stack:
             layers += [_Upsample(config.upsampling_scaling_factor), conv(c, c, use_bias=False, **kw)]
         else:
             layers.append(conv(c, config.out_channels, **kw))
-    return _Stack(layers)
+    return _Stack(layers, seam=2 + config.num_decoder_blocks[0])
 
 
 class AutoencoderTiny(nnx.Module):
@@ -138,15 +145,43 @@ class AutoencoderTiny(nnx.Module):
         """Pixels per latent, along each side."""
         return 2 ** (len(self.config.encoder_block_out_channels) - 1)
 
+    @property
+    def halo(self) -> int:
+        """Latents that the layers above their resolution see to each side; see ``AutoencoderKL.halo``."""
+        down, up = self.config.num_encoder_blocks, self.config.num_decoder_blocks
+        decoder, encoder = 1, 0
+        # A block has three convolutions; one more stands behind each upsampling, and one downsamples.
+        for blocks in reversed(up[1:]):
+            decoder = math.ceil((decoder + 3 * blocks + 1) / 2)
+        for blocks in reversed(down[:-1]):
+            encoder = 2 * encoder + 1 + 3 * blocks
+        return max(decoder, math.ceil((encoder + 1) / self.downscale_factor))
+
     def encode(self, images: Image) -> tuple[Latents, None]:
         """Latents of images in [-1, 1], float32; ``None`` stands for a posterior without variance."""
+        return self.encode_coarse(self.encode_fine(images))
+
+    def encode_fine(self, images: Image) -> Float[Array, "b h w d"]:
+        """The first part of ``encode``: the layers above the latents' resolution."""
         # TAESD was trained on pictures in [0, 1].
-        return self.encoder(((images + 1) / 2).astype(self.dtype)).astype(jnp.float32), None
+        return self.encoder.before_seam(((images + 1) / 2).astype(self.dtype))
+
+    def encode_coarse(self, features: Float[Array, "b h w d"]) -> tuple[Latents, None]:
+        """The second part of ``encode``."""
+        return self.encoder.after_seam(features).astype(jnp.float32), None
 
     def decode(self, latents: Latents) -> Image:
         """Latents to an image, float32, about [-1, 1]; latents are squashed softly to (-3, 3) first."""
+        return self.decode_fine(self.decode_coarse(latents))
+
+    def decode_coarse(self, latents: Latents) -> Float[Array, "b h w d"]:
+        """The first part of ``decode``: the layers at the latents' resolution."""
         z = jnp.tanh(latents / 3) * 3
-        return self.decoder(z.astype(self.dtype)).astype(jnp.float32) * 2 - 1
+        return self.decoder.before_seam(z.astype(self.dtype))
+
+    def decode_fine(self, features: Float[Array, "b h w d"]) -> Image:
+        """The second part of ``decode``."""
+        return self.decoder.after_seam(features).astype(jnp.float32) * 2 - 1
 
     def scale(self, latents: Latents) -> Latents:
         """Raw latents to the diffusion model's space."""

@@ -140,10 +140,12 @@ class CLIPEncoder(nnx.Module):
     def __init__(self, config: _TowerConfig, **kw):
         self.layers = nnx.List([CLIPEncoderLayer(config, **kw) for _ in range(config.num_hidden_layers)])
 
-    def __call__(self, x: Float[Array, "b n d"], bias: Array | None = None) -> Float[Array, "b n d"]:
+    def __call__(self, x: Float[Array, "b n d"], bias: Array | None = None) -> tuple[Float[Array, "b n d"], ...]:
+        """States before the first layer and after each."""
+        states = [x]
         for layer in self.layers:
-            x = layer(x, bias)
-        return x
+            states.append(layer(states[-1], bias))
+        return tuple(states)
 
 
 class CLIPTextEmbeddings(nnx.Module):
@@ -158,10 +160,14 @@ class CLIPTextEmbeddings(nnx.Module):
 
 
 class TextOutput(NamedTuple):
-    """What the text tower gives: every token's final state, and that of the end-of-text token."""
+    """What a text tower gives."""
 
     last_hidden_state: TextStates
+    """Every token's final state, normalised."""
     pooled: Float[Array, "b d"]
+    """The final state of the end-of-text token, projected where the tower has a projection."""
+    hidden_states: tuple[TextStates, ...]
+    """Every token's state before the first layer and after each of all layers, none of them normalised."""
 
 
 class CLIPTextModel(nnx.Module):
@@ -183,14 +189,40 @@ class CLIPTextModel(nnx.Module):
         self.encoder = CLIPEncoder(config, **kw)
         self.final_layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, param_dtype=param_dtype, rngs=rngs)
 
-    def __call__(self, input_ids: TokenIds) -> TextOutput:
-        """States of ``input_ids`` (at most ``max_position_embeddings`` long)."""
+    def __call__(self, input_ids: TokenIds, *, clip_skip: int = 0) -> TextOutput:
+        """States of ``input_ids`` (at most ``max_position_embeddings`` long).
+
+        ``clip_skip`` layers at the end are left out of the final states, the final norm is not: diffusers' count, one
+        below that of AUTOMATIC1111's web UI.
+        """
         n = input_ids.shape[1]
         causal = jnp.where(jnp.tril(jnp.ones((n, n), bool)), 0.0, -jnp.inf)
-        states = self.final_layer_norm(self.encoder(self.embeddings(input_ids), causal))
+        hidden_states = self.encoder(self.embeddings(input_ids), causal)
+        states = self.final_layer_norm(hidden_states[len(hidden_states) - 1 - clip_skip])
         # eos_token_id 2 marks the first CLIP releases, whose true end-of-text token is the largest id.
         is_end = input_ids if self.config.eos_token_id == 2 else input_ids == self.config.eos_token_id
-        return TextOutput(states, states[jnp.arange(len(states)), jnp.argmax(is_end, axis=-1)])
+        return TextOutput(states, states[jnp.arange(len(states)), jnp.argmax(is_end, axis=-1)], hidden_states)
+
+
+class CLIPTextModelWithProjection(nnx.Module):
+    """The text tower with its projection into the space of pictures: the second encoder of SDXL.
+
+    Args:
+      config: of the tower; ``projection_dim`` is the width of the pooled output.
+      **kw: ``dtype``, ``param_dtype`` and ``rngs``, as for ``CLIPTextModel``.
+    """
+
+    config_class: ClassVar[type[ModelConfig]] = CLIPTextConfig
+
+    def __init__(self, config: CLIPTextConfig, **kw: Any):
+        self.text_model = CLIPTextModel(config, **kw)
+        self.text_projection = nnx.Linear(config.hidden_size, config.projection_dim, use_bias=False, **kw)
+        self.config, self.dtype = config, self.text_model.dtype
+
+    def __call__(self, input_ids: TokenIds) -> TextOutput:
+        """States of ``input_ids`` (at most ``max_position_embeddings`` long); the pooled one is projected."""
+        output = self.text_model(input_ids)
+        return output._replace(pooled=self.text_projection(output.pooled))
 
 
 class CLIPVisionEmbeddings(nnx.Module):
@@ -240,7 +272,7 @@ class CLIPVisionModel(nnx.Module):
         size = self.config.image_size
         if images.shape[1:3] != (size, size):
             raise ValueError(f"pictures are {images.shape[1:3]}, this vision tower takes {(size, size)}")
-        x = self.encoder(self.pre_layrnorm(self.embeddings(images)))
+        x = self.encoder(self.pre_layrnorm(self.embeddings(images)))[-1]
         return self.post_layernorm(x[:, 0])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from img2img_jax.types import DType
 
@@ -69,12 +69,15 @@ class GroupNorm(nnx.Module):
     """Group normalisation (Wu & He, 1803.08494), statistics in float32, result in the input's dtype.
 
     The statistics are reduced per channel first and per group after, and applied as one multiply-add per element.
+
+    Attributes:
+      statistics: takes the place of ``measure`` where set: a function of this norm and its input.
     """
 
     def __init__(self, num_groups: int, channels: int, eps: float, *, param_dtype: DType = jnp.float32):
         if channels % num_groups:
             raise ValueError(f"{channels} channels cannot be split into norm_num_groups={num_groups}")
-        self.num_groups, self.eps = num_groups, eps
+        self.num_groups, self.eps, self.statistics = num_groups, eps, None
         self.scale = nnx.Param(jnp.ones((channels,), param_dtype))
         self.bias = nnx.Param(jnp.zeros((channels,), param_dtype))
 
@@ -83,12 +86,20 @@ class GroupNorm(nnx.Module):
         grouped = per_channel.reshape(b, self.num_groups, -1).mean(-1, keepdims=True)
         return jnp.broadcast_to(grouped, (b, self.num_groups, c // self.num_groups)).reshape(b, c)
 
+    def measure(
+        self, x: Float[Array, "b h w c"], where: Bool[Array, "h w"] | None = None
+    ) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
+        """Mean and variance of each channel's group, over all pixels or those of ``where``."""
+        if where is not None:
+            where = where[None, :, :, None]
+        mean = self._per_group(x.mean((1, 2), where=where))
+        return mean, self._per_group(jnp.square(x - mean[:, None, None]).mean((1, 2), where=where))
+
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         x32 = x.astype(jnp.float32)
-        mean = self._per_group(x32.mean((1, 2)))[:, None, None]
-        var = self._per_group(jnp.square(x32 - mean).mean((1, 2)))[:, None, None]
-        gain = jax.lax.rsqrt(var + self.eps) * self.scale[...].astype(jnp.float32)
-        return ((x32 - mean) * gain + self.bias[...].astype(jnp.float32)).astype(x.dtype)
+        mean, var = self.measure(x32) if self.statistics is None else self.statistics(self, x32)
+        gain = jax.lax.rsqrt(var + self.eps)[:, None, None] * self.scale[...].astype(jnp.float32)
+        return ((x32 - mean[:, None, None]) * gain + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
 
 class LayerNorm(nnx.LayerNorm):

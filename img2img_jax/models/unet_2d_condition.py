@@ -21,10 +21,12 @@ from img2img_jax.models.layers import (
     conv,
     sinusoidal_embedding,
 )
-from img2img_jax.types import DType, Latents, TextStates
+from img2img_jax.types import AddedConditions, DType, Latents, TextStates
 
 _CROSS = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
 _PLAIN = ("DownBlock2D", "UpBlock2D")
+_MID = "UNetMidBlock2DCrossAttn"
+_TEXT_TIME = "text_time"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class UNet2DConditionConfig(ModelConfig):
     flip_sin_to_cos: bool = True
     freq_shift: int = 0
     down_block_types: tuple[str, ...] = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
+    mid_block_type: str | None = "UNetMidBlock2DCrossAttn"
     up_block_types: tuple[str, ...] = ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int | tuple[int, ...] = 2
@@ -51,13 +54,15 @@ class UNet2DConditionConfig(ModelConfig):
     attention_head_dim: int | tuple[int, ...] = 8
     use_linear_projection: bool = False
     time_cond_proj_dim: int | None = None
+    addition_embed_type: str | None = None
+    addition_time_embed_dim: int | None = None
+    projection_class_embeddings_input_dim: int | None = None
 
     class_name: ClassVar[str] = "UNet2DConditionModel"
     counts: ClassVar[frozenset[str]] = frozenset({"layers_per_block", "transformer_layers_per_block"})
     neutral: ClassVar[Mapping[str, tuple]] = {
         "act_fn": ("silu", "swish"),
         "center_input_sample": (False,),
-        "mid_block_type": ("UNetMidBlock2DCrossAttn",),
         "only_cross_attention": (False,),
         "downsample_padding": (1,),
         "mid_block_scale_factor": (1, 1.0),
@@ -81,9 +86,26 @@ class UNet2DConditionConfig(ModelConfig):
             for block in types:
                 if block not in _CROSS + _PLAIN:
                     raise ValueError(f"{name}: {block!r} is not supported; supported: {list(_CROSS + _PLAIN)}")
+        if self.mid_block_type not in (_MID, None):
+            raise ValueError(f"mid_block_type={self.mid_block_type!r} is not supported; supported: {_MID!r}, null")
+        self._check_addition()
+
+    def _check_addition(self):
+        if self.addition_embed_type not in (None, _TEXT_TIME):
+            raise ValueError(
+                f"addition_embed_type={self.addition_embed_type!r} is not supported; supported: {_TEXT_TIME!r}, null"
+            )
+        for name in ("addition_time_embed_dim", "projection_class_embeddings_input_dim"):
+            if self.takes_sizes and getattr(self, name) is None:
+                raise ValueError(f"addition_embed_type={_TEXT_TIME!r} needs {name}, which is null")
 
     def _blocks(self, name: str) -> tuple[int, ...]:
         return per_block(getattr(self, name), len(self.block_out_channels), name)
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether pooled texts and sizes are added to the time, as in SDXL."""
+        return self.addition_embed_type == _TEXT_TIME
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -242,9 +264,14 @@ class UNet2DConditionModel(nnx.Module):
         self.config, self.dtype = config, jnp.dtype(dtype)
         self.conv_in = conv(config.in_channels, channels[0], **kw)
         self.time_embedding = TimestepEmbedding(channels[0], 4 * channels[0], config.time_cond_proj_dim, **kw)
+        if config.takes_sizes:
+            self.add_embedding = TimestepEmbedding(
+                config.projection_class_embeddings_input_dim, 4 * channels[0], None, **kw
+            )
         levels = range(len(channels))
         self.down_blocks = nnx.List([DownBlock(config, level, **kw) for level in levels])
-        self.mid_block = MidBlock(config, **kw)
+        if config.mid_block_type is not None:
+            self.mid_block = MidBlock(config, **kw)
         self.up_blocks = nnx.List([UpBlock(config, position, **kw) for position in levels])
         self.conv_norm_out = GroupNorm(config.norm_num_groups, channels[0], config.norm_eps, param_dtype=param_dtype)
         self.conv_out = conv(channels[0], config.out_channels, **kw)
@@ -255,6 +282,7 @@ class UNet2DConditionModel(nnx.Module):
         timestep: Float[Array, " b"],
         encoder_hidden_states: TextStates,
         timestep_cond: Float[Array, "b e"] | None = None,
+        added: AddedConditions | None = None,
     ) -> Latents:
         """One evaluation.
 
@@ -263,21 +291,42 @@ class UNet2DConditionModel(nnx.Module):
           timestep: in training steps, 0..num_train_timesteps, may be fractional.
           encoder_hidden_states: text states of width ``cross_attention_dim``.
           timestep_cond: guidance embedding of LCM-like checkpoints (``time_cond_proj_dim`` wide).
+          added: pooled texts and sizes, where the configuration's ``addition_embed_type`` is "text_time".
+
+        Raises:
+          ValueError: ``added`` is missing, or has no place.
         """
-        frequencies = sinusoidal_embedding(
-            timestep,
-            self.config.block_out_channels[0],
-            flip_sin_to_cos=self.config.flip_sin_to_cos,
-            downscale_freq_shift=self.config.freq_shift,
-        )
+        if (added is not None) != self.config.takes_sizes:
+            raise ValueError(
+                f"addition_embed_type={self.config.addition_embed_type!r}, but added is "
+                f"{'missing' if added is None else 'given'}; pooled texts and sizes belong to 'text_time' alone"
+            )
+        frequencies = self._frequencies(timestep, self.config.block_out_channels[0])
         time = self.time_embedding(frequencies.astype(self.dtype), timestep_cond)
+        if added is not None:
+            time = time + self._added_embedding(added)
         text = encoder_hidden_states.astype(self.dtype)
         x = self.conv_in(sample.astype(self.dtype))
         skips = [x]
         for block in self.down_blocks:
             x, more = block(x, time, text)
             skips += more
-        x = self.mid_block(x, time, text)
+        if self.config.mid_block_type is not None:
+            x = self.mid_block(x, time, text)
         for block in self.up_blocks:
             x = block(x, time, text, skips)
         return self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
+
+    def _frequencies(self, values: Float[Array, " b"], dim: int) -> Float[Array, "b dim"]:
+        return sinusoidal_embedding(
+            values,
+            dim,
+            flip_sin_to_cos=self.config.flip_sin_to_cos,
+            downscale_freq_shift=self.config.freq_shift,
+        )
+
+    def _added_embedding(self, added: AddedConditions) -> Float[Array, "b t"]:
+        """Each number embedded as a timestep is, all of them side by side behind the pooled text."""
+        numbers = self._frequencies(added.time_ids.reshape(-1), self.config.addition_time_embed_dim)
+        numbers = numbers.reshape(len(added.time_ids), -1)
+        return self.add_embedding(jnp.concatenate([added.text_embeds, numbers], -1).astype(self.dtype), None)

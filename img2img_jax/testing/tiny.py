@@ -16,6 +16,7 @@ from img2img_jax.models import (
     AutoencoderKLConfig,
     CLIPTextConfig,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     UNet2DConditionConfig,
     UNet2DConditionModel,
 )
@@ -72,7 +73,50 @@ def tiny_pipeline(
 ) -> Img2ImgPipeline:
     """Random weights of Stable Diffusion's structure: 2 pixels per latent along a side, 4 latent channels."""
     rng, tokenizer = np.random.default_rng(seed), letter_tokenizer()
-    text = CLIPTextConfig(
+    unet = _unet(cross_attention_dim=32, time_cond_proj_dim=time_cond_proj_dim)
+    return Img2ImgPipeline(
+        vae=random_model(AutoencoderKL, _vae(), rng),
+        unet=random_model(UNet2DConditionModel, unet, rng),
+        text_encoder=random_model(CLIPTextModel, _text(tokenizer), rng),
+        tokenizer=tokenizer,
+        scheduler_config=scheduler_config or SCHEDULER_CONFIG,
+        mesh=mesh,
+    )
+
+
+def tiny_sdxl_pipeline(
+    *,
+    seed: int = 0,
+    refiner: bool = False,
+    mesh: jax.sharding.Mesh | None = None,
+    scheduler_config: dict | None = None,
+) -> Img2ImgPipeline:
+    """The same of SDXL's structure, base or refiner: text states of width 32 + 16 or 16, pooled ones of width 12."""
+    rng, tokenizer = np.random.default_rng(seed), letter_tokenizer()
+    unet = _unet(
+        cross_attention_dim=16 if refiner else 48,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=12 + (5 if refiner else 6) * 8,
+    )
+    first = _text(tokenizer, num_hidden_layers=2)
+    second = _text(tokenizer, hidden_size=16, projection_dim=12, hidden_act="gelu", num_hidden_layers=2)
+    return Img2ImgPipeline(
+        vae=random_model(AutoencoderKL, _vae(), rng),
+        unet=random_model(UNet2DConditionModel, unet, rng),
+        text_encoder=None if refiner else random_model(CLIPTextModel, first, rng),
+        tokenizer=None if refiner else tokenizer,
+        text_encoder_2=random_model(CLIPTextModelWithProjection, second, rng),
+        tokenizer_2=tokenizer,
+        requires_aesthetics_score=refiner,
+        force_zeros_for_empty_prompt=not refiner,
+        scheduler_config=scheduler_config or SCHEDULER_CONFIG,
+        mesh=mesh,
+    )
+
+
+def _text(tokenizer: Any, **changes: Any) -> CLIPTextConfig:
+    defaults = dict(
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=1,
@@ -81,31 +125,29 @@ def tiny_pipeline(
         max_position_embeddings=16,
         eos_token_id=tokenizer.eos_token_id,
     )
-    vae = AutoencoderKLConfig(
+    return CLIPTextConfig(**defaults | changes)
+
+
+def _vae() -> AutoencoderKLConfig:
+    return AutoencoderKLConfig(
         down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
         block_out_channels=(8, 16),
         norm_num_groups=4,
         sample_size=16,
     )
-    unet = UNet2DConditionConfig(
+
+
+def _unet(**changes: Any) -> UNet2DConditionConfig:
+    return UNet2DConditionConfig(
         sample_size=8,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
         block_out_channels=(16, 32),
         layers_per_block=1,
         attention_head_dim=2,
-        cross_attention_dim=32,
         norm_num_groups=4,
-        time_cond_proj_dim=time_cond_proj_dim,
-    )
-    return Img2ImgPipeline(
-        vae=random_model(AutoencoderKL, vae, rng),
-        unet=random_model(UNet2DConditionModel, unet, rng),
-        text_encoder=random_model(CLIPTextModel, text, rng),
-        tokenizer=tokenizer,
-        scheduler_config=scheduler_config or SCHEDULER_CONFIG,
-        mesh=mesh,
+        **changes,
     )
 
 

@@ -28,8 +28,12 @@ _CONFIGS = {
         cross_attention_dim=6,
         attention_head_dim=2,
         time_cond_proj_dim=3,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=5,
     ),
     models.CLIPTextModel: _TEXT,
+    models.CLIPTextModelWithProjection: _TEXT,
     models.CLIPModel: models.CLIPConfig(
         text_config=_TEXT,
         vision_config=models.CLIPVisionConfig(image_size=8, patch_size=4, **_TOWER),

@@ -116,3 +116,11 @@ def test_eta_is_ddims_and_does_something():
         ddim.table(0.5, 10, eta=1.5)
     with pytest.raises(ValueError, match="eta=0.5 has no meaning for scheduler 'euler'"):
         Scheduler.from_config(SD15, "euler").table(0.5, 10, eta=0.5)
+
+
+def test_a_file_taken_verbatim_keeps_what_pipelines_of_sd_1_change():
+    config = {"_class_name": "DDIMScheduler", "steps_offset": 3, "clip_sample": True}
+    for verbatim, options in ((True, (3, True)), (False, (1, False))):
+        solver = Scheduler.from_config(config, verbatim=verbatim).solver
+        assert (solver.config["steps_offset"], solver.config["clip_sample"]) == options
+        assert Scheduler.from_config(config, "euler", verbatim=verbatim).solver.config["steps_offset"] == options[0]

@@ -8,10 +8,11 @@ import pytest
 import torch
 import transformers
 from diffusers.loaders import single_file_utils as theirs
+from flax import nnx
 from safetensors.torch import save_file
 
 from img2img_jax import Img2ImgPipeline
-from img2img_jax.checkpoints import CheckpointError
+from img2img_jax.checkpoints import CheckpointError, open_checkpoint
 from img2img_jax.checkpoints.families import FAMILIES
 from img2img_jax.checkpoints.single_file import open_single_file
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, letter_tokenizer
@@ -541,3 +542,55 @@ def test_external_vae(saved, tmp_path, layout):
     else:
         path = saved["sd2"][1] / "vae" if layout == "folder" else saved["sd2"][1]
     check_same(Img2ImgPipeline.from_pretrained(folder, vae=path), pipe)
+
+
+def xl_pipeline(checkpoint, text_config, is_refiner):
+    """SDXL's parts, random; its refiner lacks the first text encoder."""
+    torch.manual_seed(9)
+    tokenizer = letter_tokenizer()
+    common = dict(vocab_size=len(tokenizer), max_position_embeddings=16, eos_token_id=tokenizer.eos_token_id)
+    wide = dict(hidden_size=16, num_attention_heads=2, hidden_act="gelu")
+    second = transformers.CLIPTextModelWithProjection(text_config(**wide, **common))
+    first = None if is_refiner else randomised(transformers.CLIPTextModel(text_config(**common)))
+    return diffusers.StableDiffusionXLImg2ImgPipeline(
+        vae=checkpoint("vae_sdxl").torch_model,
+        unet=checkpoint("unet_sdxl_refiner" if is_refiner else "unet_sdxl").torch_model,
+        text_encoder=first,
+        text_encoder_2=randomised(second),
+        tokenizer=None if is_refiner else tokenizer,
+        tokenizer_2=tokenizer,
+        scheduler=diffusers.EulerDiscreteScheduler.from_config(SCHEDULER_CONFIG),
+        requires_aesthetics_score=is_refiner,
+        force_zeros_for_empty_prompt=not is_refiner,
+        add_watermarker=False,
+    )
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sdxl-refiner"])
+def test_single_files_of_sdxl_have_the_weights_of_the_folder(checkpoint, text_config, tmp_path, family):
+    """What the folder gives, tests of SDXL compare with PyTorch."""
+    pipe = xl_pipeline(checkpoint, text_config, is_refiner=family == "sdxl-refiner")
+    pipe.save_pretrained(tmp_path / "folder")
+    unet, levels = pipe.unet.config, len(pipe.vae.config.block_out_channels)
+    attends = ["CrossAttn" in kind for kind in unet.up_block_types]
+    parts = {
+        "model.diffusion_model.": original_unet(pipe.unet.state_dict(), unet.layers_per_block, attends),
+        "first_stage_model.": original_vae(pipe.vae.state_dict(), levels),
+    }
+    for component, prefix in FAMILIES[family].towers.items():
+        state = dict(getattr(pipe, component).state_dict())
+        if prefix.endswith(".transformer."):
+            parts[prefix] = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in state.items()}
+        else:
+            parts[prefix] = open_clip(state, state.pop("text_projection.weight"))
+    tensors = {prefix + key: value.contiguous() for prefix, part in parts.items() for key, value in part.items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    found = Img2ImgPipeline.from_pretrained(tmp_path / "model.safetensors", config=tmp_path / "folder")
+    wanted = Img2ImgPipeline.from_pretrained(tmp_path / "folder")
+    for name in ("vae", "unet", *FAMILIES[family].towers):
+        pairs = [dict(nnx.to_flat_state(nnx.state(getattr(p, name)))) for p in (found, wanted)]
+        assert pairs[0].keys() == pairs[1].keys()
+        for path, value in pairs[0].items():
+            np.testing.assert_array_equal(value[...], pairs[1][path][...], err_msg=f"{name} {path}")
+    assert (found.text_encoder is None) == (found.tokenizer is None) == (family == "sdxl-refiner")
+    assert open_checkpoint(tmp_path / "model.safetensors", config=tmp_path / "folder").flags == FAMILIES[family].flags

@@ -8,7 +8,15 @@ import torch
 from flax import nnx
 
 from img2img_jax.checkpoints import load_component
-from img2img_jax.models import AutoencoderKL, AutoencoderTiny, CLIPModel, CLIPTextModel, UNet2DConditionModel
+from img2img_jax.models import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    CLIPModel,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    UNet2DConditionModel,
+)
+from img2img_jax.types import AddedConditions
 
 BOUND = 1e-5
 """On float32 results, relative to the largest value; measured errors are below 3e-6."""
@@ -69,6 +77,20 @@ def test_unet_with_guidance_embedding(checkpoint):
     assert_close(ours, reference)
     unconditioned = torch_unet(made.torch_model, *inputs)
     assert (reference - unconditioned).abs().max() > 0.01 * reference.abs().max()
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("unet_sdxl", 6), ("unet_sdxl_refiner", 5)])
+def test_unet_with_pooled_text_and_sizes(checkpoint, name, numbers):
+    made = checkpoint(name)
+    model = load_component(UNet2DConditionModel, made.folder)
+    sample, timestep, _ = unet_inputs(8, 12)
+    text = normal(1, 2, 5, model.config.cross_attention_dim)
+    added = AddedConditions(text_embeds=normal(2, 2, 20), time_ids=np.abs(1000 * normal(3, 2, numbers)))
+    conditions = {key: torch.from_numpy(values) for key, values in added._asdict().items()}
+    reference = torch_unet(made.torch_model, sample, timestep, text, added_cond_kwargs=conditions)
+    assert_close(compiled(model)(sample, timestep, text, None, added), reference)
+    with pytest.raises(ValueError, match="added is missing"):
+        model(sample, timestep, text)
 
 
 def test_norms_of_weak_signals(checkpoint):
@@ -147,6 +169,18 @@ def test_clip_text_model(checkpoint, name):
     ours = compiled(load_component(CLIPTextModel, made.folder))(ids)
     assert_close(ours.last_hidden_state, reference.last_hidden_state)
     assert_close(ours.pooled, reference.pooler_output)
+
+
+def test_clip_text_model_with_projection(checkpoint):
+    """SDXL's second encoder; of its states the last but one are read."""
+    made, ids = checkpoint("text_projected"), token_ids(49)
+    with torch.no_grad():
+        reference = made.torch_model(torch.from_numpy(ids), output_hidden_states=True)
+    ours = compiled(load_component(CLIPTextModelWithProjection, made.folder))(ids)
+    assert_close(ours.pooled, reference.text_embeds)
+    assert_close(ours.last_hidden_state, reference.last_hidden_state)
+    for found, wanted in zip(ours.hidden_states, reference.hidden_states, strict=True):
+        assert_close(found, wanted)
 
 
 def test_old_and_new_end_of_text_ids_differ_where_they_should(checkpoint):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+import re
 
 import diffusers
 import numpy as np
@@ -67,10 +69,13 @@ class Pair:
         )[0]
         return np.moveaxis(latents.numpy(), 1, -1)
 
-    def check(self, name, pipeline_class=ImageToImage, strength=1.0, **arguments):
-        """Compares latents; a text-to-image pipeline is our strength 1 from pure noise."""
+    def check(self, name, pipeline_class=ImageToImage, strength=1.0, *, ours=None, **arguments):
+        """Compares latents; a text-to-image pipeline is our strength 1 from pure noise.
+
+        ``ours`` is given to our pipeline only, the other arguments to both.
+        """
         from_image = pipeline_class is ImageToImage
-        arguments |= dict(prompt=PROMPTS, negative_prompt=NEGATIVES)
+        arguments = dict(prompt=PROMPTS, negative_prompt=NEGATIVES) | arguments
         size = {"image": IMAGES, "strength": strength} if from_image else {"height": 16, "width": 24}
         wanted = self.reference(name, pipeline_class, **arguments, **size)
         found = self.ours(
@@ -80,7 +85,7 @@ class Pair:
             num_inference_steps=STEPS,
             noise_at_one="leak" if from_image else "pure",
             output_type="latent",
-            **arguments | noise(pipeline_class),
+            **arguments | noise(pipeline_class) | (ours or {}),
         ).latents
         error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
         print(f"{name} {pipeline_class.__name__} {strength}: relative error {error:.1e}")
@@ -99,7 +104,10 @@ def text_encoder(tokenizer):
         num_attention_heads=3,
         eos_token_id=tokenizer.eos_token_id,
     )
-    return transformers.CLIPTextModel(config).eval()
+    model = transformers.CLIPTextModel(config).eval()
+    # States of mean zero, as a fresh norm gives them, could not be scaled back to their mean.
+    torch.nn.init.normal_(model.final_layer_norm.bias, mean=-0.2, std=0.1)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +172,108 @@ def test_guidance_switched_off(pair):
 def test_guidance_rescale(pair):
     """Theirs has it in the text-to-image pipeline only."""
     pair("unet_sd1").check("ddim", TextToImage, guidance_scale=6.0, guidance_rescale=0.7)
+
+
+@pytest.mark.parametrize("clip_skip", [0, 1, 2])
+def test_clip_skip(pair, clip_skip, monkeypatch):
+    # Where diffusers looks for the final norm; transformers 5 has no such layer between any more.
+    monkeypatch.setattr(transformers.CLIPTextModel, "text_model", property(lambda model: model), raising=False)
+    pair("unet_sd1").check("ddim", strength=0.6, clip_skip=clip_skip)
+
+
+def test_clip_skip_of_both_prompts(pair):
+    """The web UI's way: diffusers lets the negative prompt keep its layers."""
+    both = pair("unet_sd1")
+    texts = dict(prompt=PROMPTS, negative_prompt=NEGATIVES)
+    given = {f"{name}_embeds": penultimate_states(both.torch_pipe, column) for name, column in texts.items()}
+    ours = texts | dict.fromkeys(given) | dict(clip_skip=1, prompt_syntax="a1111")
+    both.check("ddim", strength=0.6, ours=ours, **dict.fromkeys(texts), **given)
+
+
+@torch.no_grad()
+def penultimate_states(pipe, texts):
+    ids = pipe.tokenizer(texts, padding="max_length", return_tensors="pt").input_ids
+    return pipe.text_encoder.final_layer_norm(pipe.text_encoder(ids, output_hidden_states=True).hidden_states[-2])
+
+
+def test_weights_and_chunks(pair):
+    """Mixed numbers of chunks; the states are made by transformers after the rules as the web UI documents them."""
+    both = pair("unet_sd1")
+    prompts = [r"a (red:1.4), ((big) wide) [cat] BREAK \(on\) a mat", "two [green, red] dogs, or (three"]
+    negatives = ["(ugly:0.5)", "a (blurred picture of two large dogs, in [grey], and much more, of (all:1.2))"]
+    states = [[a1111_states(both.torch_pipe, text) for text in texts] for texts in (prompts, negatives)]
+    counts = [[len(state) for state in column] for column in states]
+    assert counts == [[3, 2], [1, 4]]
+    filled = [[a1111_filled(both.torch_pipe, state, 4) for state in column] for column in states]
+    given = dict(zip(("prompt_embeds", "negative_prompt_embeds"), map(torch.stack, filled), strict=True))
+    texts = dict(prompt=prompts, negative_prompt=negatives, prompt_syntax="a1111")
+    arguments = dict(prompt=None, negative_prompt=None) | given
+    both.check("ddim", strength=0.6, ours=texts | dict.fromkeys(given), **arguments)
+
+
+def a1111_weights(prompt):
+    """Each character of a prompt with its weight, brackets and escapes removed."""
+    characters, opened, place = [], [], 0
+    while place < len(prompt):
+        character = prompt[place]
+        factor = None
+        if character == "\\":
+            place += 1
+            characters.append([prompt[place], 1.0])
+        elif character in "([":
+            opened.append(len(characters))
+        elif character == "]":
+            factor = 1 / 1.1
+        elif character == ")":
+            factor = 1.1
+        elif explicit := re.match(r":([\d.]+)\)", prompt[place:]):
+            factor = float(explicit[1])
+            place += len(explicit[0]) - 1
+        else:
+            characters.append([character, 1.0])
+        for entry in characters[opened.pop() :] if factor else []:
+            entry[1] *= factor
+        place += 1
+    for start in opened:
+        for entry in characters[start:]:
+            entry[1] *= 1.1
+    return characters
+
+
+def a1111_chunks(tokenizer, prompt, size, reach):
+    """Ids and weights of each chunk, token by token: a full chunk gives what follows a near comma to the next."""
+    comma = tokenizer(",", add_special_tokens=False).input_ids[0]
+    chunks = []
+    for part in prompt.split(" BREAK "):
+        chunks.append([])
+        for weight, group in itertools.groupby(a1111_weights(part), key=lambda entry: entry[1]):
+            for token in tokenizer("".join(c for c, _ in group), add_special_tokens=False).input_ids:
+                if len(chunks[-1]) == size:
+                    commas = [i for i, (t, _) in enumerate(chunks[-1]) if t == comma and i >= size - reach]
+                    keep = commas[-1] + 1 if commas and token != comma else size
+                    chunks.append(chunks[-1][keep:])
+                    del chunks[-2][keep:]
+                chunks[-1].append((token, weight))
+    return chunks
+
+
+@torch.no_grad()
+def a1111_states(pipe, prompt):
+    """States [L, d] of each chunk: multiplied by the weights, then scaled back to the mean they had."""
+    tokenizer, states, length = pipe.tokenizer, [], pipe.tokenizer.model_max_length
+    for tokens in a1111_chunks(tokenizer, prompt, length - 2, (length - 2) * 20 // 75):
+        ids = [tokenizer.bos_token_id, *(token for token, _ in tokens)]
+        ids += [tokenizer.eos_token_id] * (length - len(ids))
+        weights = torch.tensor([1.0, *(weight for _, weight in tokens)] + [1.0] * (length - 1 - len(tokens)))
+        plain = pipe.text_encoder(torch.tensor([ids])).last_hidden_state[0]
+        weighted = plain * weights[:, None]
+        states.append(weighted * (plain.mean() / weighted.mean()))
+    return states
+
+
+def a1111_filled(pipe, states, count):
+    """States [count * L, d]: chunks that are missing are those of an empty prompt."""
+    return torch.cat(states + a1111_states(pipe, "") * (count - len(states)))
 
 
 def test_pictures(pair):

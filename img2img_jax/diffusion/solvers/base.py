@@ -109,6 +109,7 @@ class Solver:
 
     defaults: ClassVar[Mapping[str, Any]] = {}
     uses_eta: ClassVar[bool] = False
+    rows_per_step: ClassVar[int] = 1
 
     def grid(self, steps: int) -> Grid:
         """The scheduler's own grid of ``steps`` steps over all times."""
@@ -133,6 +134,10 @@ class Solver:
 
     def noise_scale(self, grid: Grid) -> float:
         """The standard deviation of the pure noise that a text-to-image run on ``grid`` starts from."""
+        return 1.0
+
+    def sample_scale(self, alpha: float) -> float:
+        """What the sampler's own state at a level is multiplied by to give the variance preserving one."""
         return 1.0
 
     def continuous_grid(self, start: float, steps: int) -> Grid:
@@ -251,6 +256,10 @@ class ScaledSolver(SigmaSolver):
     def noise_scale(self, grid: Grid) -> float:
         """The first sigma, or 1 for leading spacing, which starts below the noisiest level; as in diffusers."""
         return 1.0 if self.config["timestep_spacing"] == "leading" else float(grid.sigma[0])
+
+    def sample_scale(self, alpha: float) -> float:
+        """The state is written as x / alpha."""
+        return float(alpha)
 
     def scaled(self, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(alpha_next, s, s_next), [n] each: s = sigma / alpha, and ``alpha_next`` scales x / alpha back to x."""

@@ -17,6 +17,8 @@ class Heun(ScaledSolver):
         "timestep_spacing": "linspace",
     }
 
+    rows_per_step = 2
+
     def evaluations(self, steps: int) -> int:
         """Two a step, less the one at the end, where there is no noise level to evaluate at."""
         return 2 * steps - 1

@@ -1,0 +1,29 @@
+"""What the tests of every room share."""
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def every_compilation():
+    """Durations of all compilations since the first test that asked for them."""
+    import jax
+
+    durations = []
+
+    def count(event, duration, **kwargs):
+        if event == "/jax/core/compile/backend_compile_duration":
+            durations.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    return durations
+
+
+@pytest.fixture
+def compilations(every_compilation):
+    """A list that grows by every compilation; clear it with ``del compilations[:]``."""
+    import jax
+
+    del every_compilation[:]
+    jax.jit(lambda x: x + 1)(1.0)
+    assert every_compilation  # or a test that none was needed could not fail
+    return every_compilation
