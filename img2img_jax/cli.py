@@ -9,6 +9,7 @@ img2img --from_png out.png                          (the same picture again; oth
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -50,9 +51,10 @@ class Options:
     revision: str | None
     variant: str | None
     dtype: str
+    loras: tuple[str, ...]
 
 
-_FLAG_OF = {"num_inference_steps": "steps"}  # options whose flag has another name
+_FLAG_OF = {"num_inference_steps": "steps", "loras": "lora"}  # options whose flag has another name
 
 
 def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = None) -> int:
@@ -60,8 +62,8 @@ def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = 
 
     Args:
       argv: program name and arguments; None for the process's own.
-      load_pipeline: makes the pipeline from keyword arguments `model`, `dtype`, `revision`, `variant`; None for
-        `Img2ImgPipeline.from_pretrained`. Tests put a small pipeline in here.
+      load_pipeline: makes the pipeline from keyword arguments `model`, `dtype`, `revision`, `variant` and, if there
+        are any, `loras`; None for `Img2ImgPipeline.from_pretrained`. Tests put a small pipeline in here.
 
     Returns:
       The exit code: 0; 1 if something failed, be it one picture of many; 2 for unusable flags; 130 if interrupted.
@@ -107,9 +109,12 @@ def define_flags() -> flags.FlagValues:
     text("seed", "0", "Random seed, 0 to 4294967295; several: 0,1,2.")
     text("output", None, "PNG file, or folder for several pictures. Default: output.png, or output/.")
     text("from_png", None, "Repeat this picture, made by img2img; other flags override its parameters.")
-    text("model", None, "Folder in the diffusers layout, or Hugging Face hub id. Default: the embedded model.")
+    text("model", None, "Folder in the diffusers layout, .safetensors file, or hub id. Default: the embedded model.")
     text("revision", None, "Branch, tag or commit on the hub.")
     text("variant", None, 'Variant of the weight files, such as "fp16".')
+    flags.DEFINE_multi_string(
+        "lora", [], "LoRA file to merge in, as path or path:weight; repeat the flag for several.", **common
+    )
     text("scheduler", None, 'Sampler: "ddim", "euler_a", "dpmpp_2m_karras", ... Default: the checkpoint\'s own.')
     text("background", "white", 'Colour behind transparency and for padding: a name or "#rrggbb".')
     flags.DEFINE_integer("steps", 50, "Inference steps.", **common)
@@ -142,8 +147,11 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
     if len(inputs) == 1:
         images.load_image(inputs[0].path)  # fail before the slow part, not after it
 
-    pipe = load_pipeline(**{name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")})
-    named = ("model", "revision", "variant", "dtype", "resize", "background")
+    loras = {"loras": [_lora(text) for text in options.loras]} if options.loras else {}
+    pipe = load_pipeline(
+        **{name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")}, **loras
+    )
+    named = ("model", "revision", "variant", "dtype", "resize", "background", "loras")
     provenance = metadata.provenance(pipe.folder, **{name: getattr(options, name) for name in named})
     samples, failures = _load_samples(inputs, options, pipe)
     if recorded:
@@ -183,10 +191,20 @@ def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Op
             value = _numbers(flag.name, value, float if field.name == "strength" else int)
         options[field.name] = value
     if values["model"].present:  # another model's revision would be nonsense
-        options.update(revision=values.revision, variant=values.variant)
+        options.update(revision=values.revision, variant=values.variant, loras=values.lora)
     for name in ("model", "scheduler"):
         options[name] = options[name] or None  # --scheduler= asks for the default again
+    options["loras"] = tuple(f"{os.path.abspath(path)}:{weight}" for path, weight in map(_lora, options["loras"]))
     return Options(**options)
+
+
+def _lora(text: str) -> tuple[str, float]:
+    """Path and weight of `path:weight`; without a weight (or with a drive's colon only) it is 1."""
+    path, colon, weight = text.rpartition(":")
+    try:
+        return (path, float(weight)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple:

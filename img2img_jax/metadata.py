@@ -11,7 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,12 @@ class Parameters:
         sample.
       model, revision, variant, dtype: as passed to `from_pretrained`; `model` None is the embedded one, and a
         hub revision is the commit it resolved to.
-      weights_sha256: digest over the checkpoint's files (see `folder_sha256`).
+      weights_sha256: digest over the checkpoint's files and those of the LoRAs (see `weights_sha256`).
       batch_size, batch_index: the shape of the compiled batch and this sample's place in it. Noise does not
         depend on them, but compiled float arithmetic may in the last bit, and so may a pixel.
       start: the resolved start, as a mapping of the `ResolvedStart` fields.
       versions: package name -> version, and "platform" -> device kind, for what was at work.
+      loras: merged into the weights, each as `path:weight` with an absolute path.
     """
 
     image: str
@@ -75,6 +76,7 @@ class Parameters:
     prompt_syntax: str = "plain"
     clip_skip: int = 0
     vae_tile_size: int | None = None
+    loras: tuple[str, ...] = ()
 
 
 def write_png(path: str | os.PathLike, image: Image.Image, parameters: Parameters) -> None:
@@ -130,6 +132,7 @@ def _decode(text: str) -> Parameters:
         raise ValueError(f"their format is not {FORMAT}")
     infinite = {str(v): v for v in _INFINITE}
     fields["start"] = {name: infinite.get(v, v) for name, v in fields["start"].items()}
+    fields["loras"] = tuple(fields.get("loras", ()))  # files of the first version have none
     return Parameters(**fields)
 
 
@@ -148,6 +151,7 @@ def summary(parameters: Parameters) -> str:
         "Size": f"{p.width}x{p.height}",
         "Model": p.model or "embedded",
         "Model hash": p.weights_sha256[:10],
+        **({"Loras": " ".join(p.loras)} if p.loras else {}),
         "Denoising strength": p.strength,
         "Strength mode": p.strength_mode,
         **{f"Start {name}": value for name, value in start.items()},
@@ -164,12 +168,18 @@ def file_sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_sha256(folder: str | os.PathLike) -> str:
-    """Hex digest over a checkpoint: the names and bytes of its weights, configs and tokenizer files."""
+def weights_sha256(checkpoint: str | os.PathLike, loras: Sequence[str | os.PathLike] = ()) -> str:
+    """Hex digest over a checkpoint (the names and bytes of its weights, configs and tokenizer files) and LoRAs.
+
+    Each of them is a folder or a single file.
+    """
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and path.suffix in (".safetensors", ".json", ".txt"):
-            digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+    for part in map(Path, (checkpoint, *loras)):
+        if part.is_file():
+            digest.update(f"{part.name} {file_sha256(part)}\n".encode())
+        for path in sorted(part.rglob("*")):
+            if path.is_file() and path.suffix in (".safetensors", ".json", ".txt"):
+                digest.update(f"{path.relative_to(part).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -193,12 +203,13 @@ def provenance(
     dtype: str,
     resize: str,
     background: str,
+    loras: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The fields of `Parameters` that all pictures of a run share: with what they are made, and how inputs are resized.
 
     Args:
       folder: where the checkpoint's files lie on this machine.
-      model, revision, variant, dtype, resize, background: as in `Parameters`.
+      model, revision, variant, dtype, resize, background, loras: as in `Parameters`.
     """
     import jax  # slow, and reading parameters back does without
 
@@ -212,6 +223,7 @@ def provenance(
         "revision": commit,
         "variant": variant,
         "dtype": dtype,
-        "weights_sha256": folder_sha256(folder),
+        "weights_sha256": weights_sha256(folder, [lora.rpartition(":")[0] for lora in loras]),
+        "loras": tuple(loras),
         "versions": package_versions() | {"platform": jax.devices()[0].device_kind},
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,24 @@ from img2img_jax import images as pictures
 from img2img_jax import programs, rng
 from img2img_jax.checkpoints import (
     CheckpointError,
-    load_component,
+    Lora,
+    TextualInversion,
+    TokenizerSource,
+    fill,
+    open_checkpoint,
+    open_vae,
     read_json,
     read_model_index,
-    resolve,
+    restore_orbax,
     save_component,
+    save_orbax,
+    tokenizer_name,
+    with_loras,
+    with_textual_inversions,
     write_json,
     write_model_index,
 )
-from img2img_jax.conditioning import Conditioner, TextEncoder, column
+from img2img_jax.conditioning import Condition, Conditioner, TextEncoder, column
 from img2img_jax.diffusion.handover import Handover
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.strength import ResolvedStart
@@ -75,7 +85,7 @@ class Img2ImgPipeline:
     well, its refiner ``text_encoder_2`` alone.
 
     Attributes:
-      folder: where the checkpoint's files lie, or None if it was put together in memory.
+      folder: where the checkpoint's files lie (or its single file), or None if it was put together in memory.
       vae_scale_factor: pixels per latent, along one side.
       native_size: side in pixels of the pictures the UNet was trained on.
     """
@@ -135,39 +145,63 @@ class Img2ImgPipeline:
         mesh: Mesh | None = None,
         revision: str | None = None,
         variant: str | None = None,
+        family: str | None = None,
+        config: str | Path | None = None,
+        tokenizer: str | Path | None = None,
+        prediction_type: str | None = None,
+        loras: Sequence[Lora] = (),
+        textual_inversions: Sequence[TextualInversion] = (),
+        vae: str | Path | None = None,
     ) -> Img2ImgPipeline:
-        """Loads a checkpoint in the diffusers folder layout (safetensors).
+        """Loads a checkpoint: a folder in the diffusers layout, or one file in the original one (safetensors).
 
         Args:
-          path_or_hub_id: a folder or a Hugging Face hub id; by default the model that ships with the package.
+          path_or_hub_id: a folder, a ``.safetensors`` file or a Hugging Face hub id; by default the model that ships
+            with the package.
           dtype: of weights and computation, "float32" or "bfloat16"; norms, softmax and the solver stay float32.
           mesh: devices to split batches over (see ``img2img_jax.parallel``); the first device by default.
           revision: branch, tag or commit on the hub.
           variant: of the weights' files, such as "fp16".
+          family: of a single file: "sd1", "sd2", "sdxl" or "sdxl-refiner"; by default recognised by its keys.
+          config: for a single file: a folder in the diffusers layout whose configurations are taken.
+          tokenizer: folder or hub id of a CLIP tokenizer, in place of the checkpoint's; a single file has none, and
+            takes OpenAI's from the hub by default.
+          prediction_type: "epsilon", "v_prediction" or "sample", in place of the checkpoint's.
+          loras: files, or pairs of a file and its weight, merged into the weights as these are read: LoRA and LoCon
+            in the layouts of kohya, PEFT and diffusers.
+          textual_inversions: files, or pairs of a file and the token that stands for it in prompts.
+          vae: a folder, file or hub id of a VAE (AutoencoderKL or AutoencoderTiny), in place of the checkpoint's.
 
         Raises:
           CheckpointError: no such checkpoint; a file is missing, broken or a pickle; a key has no place.
         """
         if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
             raise ValueError(f"dtype={dtype!r} is not supported; choose 'float32' or 'bfloat16'")
-        folder = resolve(path_or_hub_id, revision=revision, variant=variant)
-        vae_class = read_json(folder / "vae" / "config.json").get("_class_name")
-        if vae_class not in _VAES:
-            raise CheckpointError(f"{folder}/vae is a {vae_class!r}; supported: {', '.join(_VAES)}")
-        load = dict(dtype=dtype, variant=variant)
-        index = read_model_index(folder)
-        # What is small first, so that what is missing there is said before the weights are read.
-        scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-        texts = {name: name.replace("text_encoder", "tokenizer") for name in _TEXT_ENCODERS if index.has(name)}
-        tokenizers = {tokenizer: load_tokenizer(folder / tokenizer) for tokenizer in texts.values()}
-        encoders = {name: load_component(_TEXT_ENCODERS[name], folder / name, **load) for name in texts}
+        checkpoint = open_checkpoint(
+            path_or_hub_id,
+            revision=revision,
+            variant=variant,
+            family=family,
+            config=config,
+            tokenizer=tokenizer,
+            prediction_type=prediction_type,
+        )
+        mesh = mesh or make_mesh(jax.devices()[:1])
+        tokenizers = {name: load_tokenizer(source) for name, source in checkpoint.tokenizers.items()}
+        parts = with_loras(checkpoint.components, loras)
+        parts = with_textual_inversions(parts, tokenizers, textual_inversions)
+        if vae is not None:
+            parts["vae"] = open_vae(vae, parts["vae"].config, variant)
+        load = dict(dtype=dtype, sharding=lambda path, shape: replicated(mesh))
+        texts = {name: fill(_TEXT_ENCODERS[name], parts[name], **load) for name in tokenizers}
         return cls(
-            **{"text_encoder": None, "tokenizer": None} | tokenizers | encoders | index.flags,
-            scheduler_config=scheduler_config,
-            vae=load_component(_VAES[vae_class], folder / "vae", **load),
-            unet=load_component(UNet2DConditionModel, folder / "unet", **load),
+            **_text_parts(texts, tokenizers),
+            **checkpoint.flags,
+            scheduler_config=checkpoint.scheduler_config,
+            vae=fill(_vae_class(parts["vae"].config, parts["vae"].origin), parts["vae"], **load),
+            unet=fill(UNet2DConditionModel, parts["unet"], **load),
             mesh=mesh,
-            folder=folder,
+            folder=checkpoint.origin,
         )
 
     def save_pretrained(self, folder: str | Path, *, dtype: DType | None = None) -> None:
@@ -177,10 +211,17 @@ class Img2ImgPipeline:
           folder: created if need be; files of the same names are replaced.
           dtype: of the weights in the files ("float16" halves them); by default that of the pipeline.
         """
-        folder = Path(folder)
+        kind = None if dtype is None else jnp.dtype(dtype)
+        self._write(Path(folder), partial(save_component, dtype=kind))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the pipeline for ``restore``: as ``save_pretrained``, but the weights by Orbax, as they are held."""
+        self._write(Path(folder), save_orbax)
+
+    def _write(self, folder: Path, write_component: Callable[[nnx.Module, Path], None]) -> None:
         texts = {name: getattr(self, name) for name in _TEXT_ENCODERS if getattr(self, name) is not None}
         for name, module in {"vae": self.vae, "unet": self.unet, **texts}.items():
-            save_component(module, folder / name, dtype=None if dtype is None else jnp.dtype(dtype))
+            write_component(module, folder / name)
         for name, tokenizer in (("tokenizer", self.tokenizer), ("tokenizer_2", self.tokenizer_2)):
             if tokenizer is not None:
                 tokenizer.save_pretrained(str(folder / name))
@@ -193,6 +234,36 @@ class Img2ImgPipeline:
             text_encoders=tuple(texts),
             requires_aesthetics_score=self._conditioner.requires_aesthetics_score,
             force_zeros_for_empty_prompt=self._conditioner.force_zeros_for_empty_prompt,
+        )
+
+    @classmethod
+    def restore(cls, folder: str | Path, *, dtype: DType = "float32", mesh: Mesh | None = None) -> Img2ImgPipeline:
+        """Reads what ``save`` wrote, each device of ``mesh`` straight from the files.
+
+        Args:
+          folder: that was saved to, on whatever mesh.
+          dtype, mesh: as in ``from_pretrained``.
+
+        Raises:
+          CheckpointError: the folder is incomplete or broken.
+        """
+        folder, mesh = Path(folder), mesh or make_mesh(jax.devices()[:1])
+        read = partial(restore_orbax, dtype=dtype, sharding=lambda path, shape: replicated(mesh))
+        vae_class = _vae_class(read_json(folder / "vae" / "config.json"), folder / "vae")
+        index = read_model_index(folder)
+        names = [name for name in _TEXT_ENCODERS if index.has(name)]
+        sources = {name: TokenizerSource(origin=folder / tokenizer_name(name)) for name in names}
+        return cls(
+            **_text_parts(
+                {name: read(_TEXT_ENCODERS[name], folder / name) for name in names},
+                {name: load_tokenizer(source) for name, source in sources.items()},
+            ),
+            **index.flags,
+            scheduler_config=read_json(folder / "scheduler" / "scheduler_config.json"),
+            vae=read(vae_class, folder / "vae"),
+            unet=read(UNet2DConditionModel, folder / "unet"),
+            mesh=mesh,
+            folder=folder,
         )
 
     def __call__(
@@ -415,6 +486,19 @@ class Img2ImgPipeline:
     def _guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
         dim = self.unet.config.time_cond_proj_dim
         return None if dim is None else np.asarray(guidance_embedding(scales, dim))
+
+
+def _text_parts(texts: Mapping[str, nnx.Module], tokenizers: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the pipeline: text encoders, and tokenizers (given by the names of the encoders)."""
+    named = {tokenizer_name(name): tokenizer for name, tokenizer in tokenizers.items()}
+    return {"text_encoder": None, "tokenizer": None, **texts, **named}
+
+
+def _vae_class(config: Mapping[str, Any], origin: Path) -> type[AutoencoderKL | AutoencoderTiny]:
+    name = str(config.get("_class_name"))
+    if name not in _VAES:
+        raise CheckpointError(f"{origin}: the VAE is a {name!r}; supported: {', '.join(_VAES)}")
+    return _VAES[name]
 
 
 class _Placement:

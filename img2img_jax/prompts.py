@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,24 +13,53 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float, Int
 
-from img2img_jax.checkpoints import CheckpointError
+from img2img_jax.checkpoints import CheckpointError, TokenizerSource, resolve
 from img2img_jax.prompt_syntax import PROMPT_SYNTAXES, Token, chunk, parse
 from img2img_jax.types import TokenIds
 
+_REMEDY = "give the folder or hub id of a CLIP tokenizer by tokenizer=..."
 
-def load_tokenizer(folder: str | Path) -> Any:
-    """The checkpoint's CLIP tokenizer (transformers).
+
+def load_tokenizer(source: TokenizerSource) -> Any:
+    """A CLIP tokenizer (transformers), from a folder or from the hub.
 
     Raises:
-      CheckpointError: the folder has no vocabulary.
+      CheckpointError: the folder has no vocabulary or a broken one; the hub cannot be reached.
     """
-    # transformers takes a second to import; the command's --help must not wait for it.
-    from transformers import CLIPTokenizer
-
-    folder = Path(folder)
+    try:
+        folder = source.origin if isinstance(source.origin, Path) else resolve(source.origin, weights=False)
+    except CheckpointError as error:
+        raise CheckpointError(f"no tokenizer: {error}; {_REMEDY}") from error
     if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
-        raise CheckpointError(f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json")
-    return CLIPTokenizer.from_pretrained(str(folder))
+        raise CheckpointError(
+            f"no tokenizer in {folder}: expected vocab.json and merges.txt, or tokenizer.json; {_REMEDY}"
+        )
+    padding = {} if source.pad_token is None else {"pad_token": source.pad_token}
+    try:
+        return _tokenizer_class().from_pretrained(str(folder), **padding)
+    except Exception as error:  # what the library raises for a broken file changes with its releases
+        problem = f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"no usable tokenizer in {folder} ({problem}); {_REMEDY}") from error
+
+
+@functools.cache
+def _tokenizer_class() -> type:
+    """transformers' tokenizer, with all tokens of an embedding of several vectors put for the first of them."""
+    # transformers takes a second to import; the command's --help must not wait for it.
+    import transformers
+
+    class CLIPTokenizer(transformers.CLIPTokenizer):
+        def __call__(self, text: str | Sequence[str], *args: Any, **kwargs: Any) -> Any:
+            added = self.added_tokens_encoder
+            texts = [text] if isinstance(text, str) else list(text)
+            for token in added:
+                if f"{token}_1" in added:
+                    names = itertools.takewhile(added.__contains__, (f"{token}_{i}" for i in itertools.count(1)))
+                    vectors = " ".join([token, *names])
+                    texts = [re.sub(rf"{re.escape(token)}(?!_\d)", lambda _, v=vectors: v, t) for t in texts]
+            return super().__call__(texts[0] if isinstance(text, str) else texts, *args, **kwargs)
+
+    return CLIPTokenizer
 
 
 def tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> TokenIds:

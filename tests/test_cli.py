@@ -412,3 +412,27 @@ def test_embedded_model_sweeps_and_repeats(tmp_path, monkeypatch):
     difference = np.abs(_pixels(made).astype(int) - _pixels("alone.png"))
     assert difference.mean() < 0.1  # the same noise; another batch size may round a pixel otherwise
     assert not np.array_equal(_pixels(made), _pixels("sweep/drawing_strength1_seed5.png"))
+
+
+def test_loras_are_loaded_recorded_and_repeated(run, pipe, tmp_path):
+    _picture(tmp_path / "in.png")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    loras = ("--lora=a.safetensors:0.8", "--lora=b.safetensors")
+    assert run("--image", "in.png", "--prompt", "p", "--output", "out.png", *loras) == 0
+    a, b = (str(tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    assert pipe.loads[-1]["loras"] == [(a, 0.8), (b, 1.0)]
+    assert read_parameters("out.png").loras == (f"{a}:0.8", f"{b}:1.0")
+    assert run("--from_png", "out.png") == 0
+    assert pipe.loads[-1]["loras"] == [(a, 0.8), (b, 1.0)]
+    assert run("--from_png", "out.png", "--model", "model") == 0
+    assert "loras" not in pipe.loads[-1]
+
+
+def test_a_changed_lora_is_said(run, tmp_path, capsys):
+    _picture(tmp_path / "in.png")
+    (tmp_path / "a.safetensors").write_bytes(b"a")
+    assert run("--image", "in.png", "--prompt", "p", "--output", "out.png", "--lora=a.safetensors") == 0
+    (tmp_path / "a.safetensors").write_bytes(b"other")
+    assert run("--from_png", "out.png") == 0
+    assert "the weights of" in capsys.readouterr().err

@@ -146,13 +146,13 @@ def test_folder_digest_sees_weights_and_configs_and_nothing_else(tmp_path):
     weights = tmp_path / "unet" / "model.safetensors"
     weights.write_bytes(b"1")
     (tmp_path / "model_index.json").write_text("{}")
-    first = metadata.folder_sha256(tmp_path)
+    first = metadata.weights_sha256(tmp_path)
     (tmp_path / "README.md").write_text("a card may be edited")
-    assert metadata.folder_sha256(tmp_path) == first
+    assert metadata.weights_sha256(tmp_path) == first
     weights.write_bytes(b"2")
-    second = metadata.folder_sha256(tmp_path)
+    second = metadata.weights_sha256(tmp_path)
     weights.rename(tmp_path / "model.safetensors")
-    assert len({first, second, metadata.folder_sha256(tmp_path)}) == 3
+    assert len({first, second, metadata.weights_sha256(tmp_path)}) == 3
 
 
 def test_versions_name_the_arithmetic():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from absl import logging
 
+from img2img_jax.checkpoints import TokenizerSource
 from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.prompts import check_syntax, load_tokenizer, read_chunks, stack_chunks, tokenize
 from img2img_jax.testing.tiny import letter_tokenizer
@@ -55,13 +56,13 @@ def test_chunks_have_their_own_start_and_end(tokenizer, warnings):
 
 @pytest.mark.parametrize("prompt", ["", "a red apple, 3d style"])
 def test_a_short_prompt_without_markup_is_the_same_in_both_syntaxes(prompt):
-    tokenizer = load_tokenizer(EMBEDDED_MODEL / "tokenizer")
+    tokenizer = load_tokenizer(TokenizerSource(origin=EMBEDDED_MODEL / "tokenizer"))
     assert read_chunks(tokenizer, prompt, 24, "a1111") == read_chunks(tokenizer, prompt, 24, "plain")
 
 
 def test_a_cut_goes_back_to_a_comma():
     """24 tokens hold 22; five of them may move on."""
-    tokenizer = load_tokenizer(EMBEDDED_MODEL / "tokenizer")
+    tokenizer = load_tokenizer(TokenizerSource(origin=EMBEDDED_MODEL / "tokenizer"))
     chunks = read_chunks(tokenizer, ", ".join(["green apple"] * 10), 24, "a1111")
     texts = [tokenizer.decode([token for token, _ in tokens], skip_special_tokens=True) for tokens in chunks]
     assert [text.count("green") for text in texts] == [7, 3]

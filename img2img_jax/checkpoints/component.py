@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,6 @@ from flax import nnx
 from jax.sharding import Sharding
 
 from img2img_jax.checkpoints.errors import CheckpointError
-from img2img_jax.checkpoints.json_file import read_json, write_json
 from img2img_jax.checkpoints.key_table import key_table
 from img2img_jax.checkpoints.parameters import (
     ParameterPath,
@@ -23,8 +22,9 @@ from img2img_jax.checkpoints.parameters import (
     to_torch,
     torch_shape,
 )
-from img2img_jax.checkpoints.safetensors_file import PendingTensor, StoredTensor
-from img2img_jax.checkpoints.weight_files import WeightNames, open_weights, save_weights
+from img2img_jax.checkpoints.safetensors_file import PendingTensor
+from img2img_jax.checkpoints.stored_component import StoredComponent, Tensor, stored_component
+from img2img_jax.checkpoints.weight_files import WeightNames, save_weights
 from img2img_jax.types import DType
 
 Model = TypeVar("Model", bound=nnx.Module)
@@ -42,9 +42,6 @@ def load_component(
 ) -> Model:
     """Builds a model and fills it from its folder.
 
-    Nothing is initialised: shapes come first, then each tensor goes from its file to its dtype and its device in
-    turn, so that never more than the model and one tensor are held.
-
     Args:
       model_class: one of ``img2img_jax.models``; its ``config_class`` reads ``config.json``.
       folder: of the component, e.g. ``.../unet``.
@@ -56,11 +53,27 @@ def load_component(
       CheckpointError: a file is missing, broken, a pickle or of another class; ``config.json`` asks for
         something the model does not do; a key is missing, unmatched or misshapen; a value is not finite.
     """
-    folder, dtype = Path(folder), jnp.dtype(dtype)
+    names = WeightNames(stem=key_table(model_class.__name__).stem, variant=variant)
+    return fill(model_class, stored_component(Path(folder), names), dtype=dtype, sharding=sharding)
+
+
+def fill(
+    model_class: type[Model],
+    stored: StoredComponent,
+    *,
+    dtype: DType = jnp.float32,
+    sharding: ShardingRule | None = None,
+) -> Model:
+    """Builds a model and fills it from its files.
+
+    Nothing is initialised: shapes come first, then each tensor goes from its file to its dtype and its device in
+    turn, so that never more than the model and one tensor are held.
+
+    Args, Raises: as ``load_component``; ``stored`` is what a folder or a single file was opened to.
+    """
     table = key_table(model_class.__name__)
-    graph, parameters = _split(_abstract(model_class, folder / "config.json", dtype))
-    tensors = open_weights(folder, WeightNames(stem=table.stem, variant=variant))
-    found = match({path: p.shape for path, p in parameters}, tensors, table, folder)
+    graph, parameters = split(abstract(model_class, stored.config, stored.origin, jnp.dtype(dtype)))
+    found = match({path: p.shape for path, p in parameters}, stored.tensors, table, stored.origin)
     filled = [(path, p.replace(_placed(path, found[path], p.dtype, sharding))) for path, p in parameters]
     return nnx.merge(graph, nnx.from_flat_state(filled))
 
@@ -87,22 +100,25 @@ def save_component(
     """
     folder = Path(folder)
     table = key_table(type(model).__name__)
-    _, parameters = _split(model)
+    _, parameters = split(model)
     tensors = {}
     for path, parameter in sorted(parameters, key=lambda item: key_of(item[0])):
         key = table.prefix + (table.canonical(key_of(path)) or "")
         tensors[key] = _pending(key, path, parameter[...], dtype)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {**model.config.to_dict(), **table.config})
-    save_weights(folder, WeightNames(stem=table.stem, variant=variant), tensors, max_shard_size)
+    config = {**model.config.to_dict(), **table.config}
+    save_weights(folder, WeightNames(stem=table.stem, variant=variant), tensors, max_shard_size, config)
 
 
-def _abstract(model_class: type[Model], config_file: Path, dtype: np.dtype) -> Model:
-    """The model that a ``config.json`` describes, with shapes in place of values."""
-    values = read_json(config_file)
-    named = values.get("_class_name", model_class.__name__)
+def abstract(model_class: type[Model], values: Mapping[str, Any], origin: Path, dtype: np.dtype) -> Model:
+    """The model that a configuration describes, with shapes in place of values.
+
+    Raises:
+      CheckpointError: it describes none, or one of another class; ``origin`` is named.
+    """
+    named, whose = values.get("_class_name", model_class.__name__), f"the configuration of {origin}"
     if named != model_class.__name__:
-        raise CheckpointError(f"{config_file} describes a {named}, not a {model_class.__name__}")
+        raise CheckpointError(f"{whose} describes a {named}, not a {model_class.__name__}")
     try:
         config = model_class.config_class.from_dict(values)
         rngs = nnx.Rngs(params=0)
@@ -110,7 +126,7 @@ def _abstract(model_class: type[Model], config_file: Path, dtype: np.dtype) -> M
         return nnx.eval_shape(lambda: model_class(config, dtype=dtype, param_dtype=dtype, rngs=rngs))
     except Exception as error:  # a value of the wrong type or size fails wherever it is used first
         kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        raise CheckpointError(f"{config_file} describes no model that can be built: {kind}{error}") from error
+        raise CheckpointError(f"{whose} describes no model that can be built: {kind}{error}") from error
 
 
 class _SameKey(nnx.RngStream):
@@ -122,7 +138,7 @@ class _SameKey(nnx.RngStream):
         return self.key[...]
 
 
-def _split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, nnx.Param]]]:
+def split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, nnx.Param]]]:
     """Structure and parameters; a model with other variables could not be filled from a file."""
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
     others = [path for path, _ in nnx.to_flat_state(rest)]
@@ -131,7 +147,7 @@ def _split(model: nnx.Module) -> tuple[nnx.GraphDef, list[tuple[ParameterPath, n
     return graph, list(nnx.to_flat_state(parameters))
 
 
-def _placed(path: ParameterPath, tensor: StoredTensor, dtype: np.dtype, sharding: ShardingRule | None) -> jax.Array:
+def _placed(path: ParameterPath, tensor: Tensor, dtype: np.dtype, sharding: ShardingRule | None) -> jax.Array:
     """Reads one tensor to its dtype and device."""
     values = _cast(key_of(path), tensor.read(), dtype, str(tensor.file))
     values = from_torch(path, values)  # a view: the transfer to the device transposes faster than NumPy

@@ -15,31 +15,39 @@ _TEXTS = ("*.json", "*.txt")
 _UNUSED = ("safety_checker/*", "feature_extractor/*", "image_encoder/*")
 
 
-def resolve(path_or_hub_id: str | Path, *, revision: str | None = None, variant: str | None = None) -> Path:
-    """The local folder of a checkpoint, downloaded from the Hugging Face hub if need be.
+def resolve(
+    path_or_hub_id: str | Path, *, revision: str | None = None, variant: str | None = None, weights: bool = True
+) -> Path:
+    """The local folder of a checkpoint, downloaded from the Hugging Face hub if need be, or its single file.
 
     Of a hub repository only JSON, tokenizer files and the safetensors of the asked variant are fetched, never
     pickles or whole-model files; what the cache holds is not fetched again.
 
     Args:
-      path_or_hub_id: a folder, or an id such as ``"owner/name"``; an existing folder wins.
+      path_or_hub_id: a folder, a ``.safetensors`` file, or an id such as ``"owner/name"``; what exists wins.
       revision: branch, tag or commit on the hub.
       variant: tag in the weights' file names, e.g. ``"fp16"``.
+      weights: whether they are wanted; else only JSON and tokenizer files are fetched.
 
     Raises:
       CheckpointError: neither a folder nor on the hub, no access, or no connection and nothing cached.
     """
     name = str(path_or_hub_id)
     path = Path(os.path.expanduser(name))
-    if name and path.is_dir():
+    if name and path.exists():
         if revision is not None:
-            raise CheckpointError(f"revision={revision!r} is for hub ids; {path} is a folder: leave it out")
-        return path
-    if path.is_file():
-        raise CheckpointError(f"{path} is a file; a checkpoint is a folder in the diffusers layout")
+            raise CheckpointError(f"revision={revision!r} is for hub ids; {path} is on this machine: leave it out")
+        if path.is_dir() or path.suffix == ".safetensors":
+            return path
+        raise CheckpointError(
+            f"{path} is neither a folder nor a .safetensors file; others (pickles such as .ckpt) can run code when "
+            "opened and are refused. Convert it once, where you trust it, to safetensors"
+        )
+    if name.endswith(".safetensors"):
+        raise CheckpointError(f"{path} does not exist")
     if not _HUB_ID.fullmatch(name):
         raise CheckpointError(f"{name!r} is neither an existing folder nor a hub id of the form 'owner/name'")
-    return _download(name, revision, variant)
+    return _download(name, revision, weight_patterns(variant) if weights else list(_TEXTS))
 
 
 def weight_patterns(variant: str | None) -> list[str]:
@@ -49,14 +57,14 @@ def weight_patterns(variant: str | None) -> list[str]:
     return [*_TEXTS, *files, *(f"*/{file}" for file in files)]
 
 
-def _download(name: str, revision: str | None, variant: str | None) -> Path:
+def _download(name: str, revision: str | None, patterns: list[str]) -> Path:
     import huggingface_hub  # slow to import, and a local folder does not need it
     from huggingface_hub import errors
 
     where = name if revision is None else f"{name} at revision {revision!r}"
     try:
         folder = huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=weight_patterns(variant), ignore_patterns=list(_UNUSED)
+            name, revision=revision, allow_patterns=patterns, ignore_patterns=list(_UNUSED)
         )
     except errors.GatedRepoError as error:
         raise CheckpointError(

@@ -18,11 +18,13 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]
     """Reads a file that holds one JSON object.
 
     Raises:
-      CheckpointError: the file is missing, larger than ``max_bytes``, not UTF-8, not JSON, nested too deeply, or
-        holds something other than an object.
+      CheckpointError: the file is missing or no regular file, larger than ``max_bytes``, not UTF-8, not JSON, nested
+        too deeply, says a thing twice, holds a NaN or something other than an object.
     """
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for for ever
+            raise OSError("no regular file")
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except FileNotFoundError:
@@ -38,10 +40,10 @@ def parse_json_object(content: bytes, origin: Path | str) -> dict[str, Any]:
     """Parses the bytes of one JSON object; ``origin`` is named in errors.
 
     Raises:
-      CheckpointError: not UTF-8, not JSON, nested too deeply, or not an object.
+      CheckpointError: not UTF-8, not JSON, nested too deeply, a name twice in an object, NaN, or not an object.
     """
     try:
-        value = json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_infinity)
     except RecursionError:
         raise CheckpointError(f"{origin}: the JSON is nested too deeply") from None
     except ValueError as error:  # undecodable, malformed, or an integer of thousands of digits
@@ -49,6 +51,22 @@ def parse_json_object(content: bytes, origin: Path | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{origin} must hold a JSON object {{...}}, found {type(value).__name__}")
     return value
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; readers differ in which of two equal names they believe."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return values
+
+
+def _infinity(constant: str) -> float:
+    """Infinities are no JSON, but diffusers writes them into scheduler files; NaN no one means."""
+    if constant == "NaN":
+        raise ValueError("NaN is no number")
+    return float(constant)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -11,20 +11,18 @@ from img2img_jax.checkpoints.errors import CheckpointError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KeyTable:
-    """The file side of one model class.
+class KeyRules:
+    """How the keys of one layout become the keys that a model's parameters have today.
 
     Attributes:
-      stem: of the weight files' names.
-      config: entries of ``config.json`` by which PyTorch's loaders recognise the class.
-      prefix: that keys may or may not carry in a file; written when saving.
-      renames: (regular expression, replacement) pairs from keys of older releases to today's.
+      prefix: that keys may or may not carry in a file.
+      modules: names of modules in the layout, with today's; the longest that a key begins with counts.
+      renames: (regular expression, replacement) pairs, applied in turn after ``modules``.
       ignored: regular expression for buffers that are no parameters.
     """
 
-    stem: str
-    config: Mapping[str, Any]
     prefix: str = ""
+    modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
     renames: tuple[tuple[str, str], ...] = ()
     ignored: str | None = None
 
@@ -32,10 +30,31 @@ class KeyTable:
         """Today's key without prefix, or ``None`` for a buffer to ignore."""
         if self.ignored is not None and re.search(self.ignored, key):
             return None
-        key = key.removeprefix(self.prefix)
+        key = self._in_todays_module(key.removeprefix(self.prefix))
         for pattern, replacement in self.renames:
             key = re.sub(pattern, replacement, key)
         return key
+
+    def _in_todays_module(self, key: str) -> str:
+        end = len(key) if self.modules else 0
+        while end > 0:
+            if key[:end] in self.modules:
+                return self.modules[key[:end]] + key[end:]
+            end = key.rfind(".", 0, end)
+        return key
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KeyTable(KeyRules):
+    """The file side of one model class: its rules (the prefix is written when saving) and what its folder holds.
+
+    Attributes:
+      stem: of the weight files' names.
+      config: entries of ``config.json`` by which PyTorch's loaders recognise the class.
+    """
+
+    stem: str
+    config: Mapping[str, Any]
 
 
 def _diffusers(class_name: str, **kw: Any) -> KeyTable:

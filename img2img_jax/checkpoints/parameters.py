@@ -14,7 +14,7 @@ import numpy as np
 
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.key_table import KeyTable
-from img2img_jax.checkpoints.safetensors_file import StoredTensor
+from img2img_jax.checkpoints.stored_component import Tensor
 
 ParameterPath: TypeAlias = tuple[str | int, ...]
 """Attribute names and list positions that lead to a parameter."""
@@ -52,10 +52,10 @@ def torch_shape(path: ParameterPath, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def match(
     shapes: Mapping[ParameterPath, tuple[int, ...]],
-    tensors: Mapping[str, StoredTensor],
+    tensors: Mapping[str, Tensor],
     table: KeyTable,
     origin: Path,
-) -> dict[ParameterPath, StoredTensor]:
+) -> dict[ParameterPath, Tensor]:
     """Finds every parameter's tensor.
 
     Args:
@@ -83,13 +83,13 @@ def match(
     problems = [("missing", missing), ("unmatched", unmatched), ("misshapen", misshapen)]
     if any(keys for _, keys in problems):
         raise CheckpointError(
-            f"{origin} does not fit the model that its config.json describes: "
-            + "; ".join(_listed(kind, keys) for kind, keys in problems if keys)
+            f"{origin} does not fit the model that its configuration describes: "
+            + "; ".join(listed(kind, keys) for kind, keys in problems if keys)
         )
     return found
 
 
-def _by_canonical_key(tensors: Mapping[str, StoredTensor], table: KeyTable, origin: Path) -> dict[str, str]:
+def _by_canonical_key(tensors: Mapping[str, Tensor], table: KeyTable, origin: Path) -> dict[str, str]:
     """Today's key -> the file's key."""
     by_key: dict[str, str] = {}
     for key in tensors:
@@ -102,6 +102,7 @@ def _by_canonical_key(tensors: Mapping[str, StoredTensor], table: KeyTable, orig
     return by_key
 
 
-def _listed(kind: str, keys: list[str]) -> str:
+def listed(kind: str, keys: list[str]) -> str:
+    """How many keys there are of a kind, and the first ten."""
     more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     return f"{len(keys)} {kind}: " + ", ".join(keys[:_SHOWN]) + more

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.json_file import read_json, write_json
@@ -95,20 +96,25 @@ def open_weights(folder: Path, names: WeightNames) -> dict[str, StoredTensor]:
 
 
 def save_weights(
-    folder: Path, names: WeightNames, tensors: Mapping[str, PendingTensor], max_shard_size: int | None
+    folder: Path,
+    names: WeightNames,
+    tensors: Mapping[str, PendingTensor],
+    max_shard_size: int | None,
+    config: Mapping[str, Any],
 ) -> None:
-    """Writes one file, or shards of at most ``max_shard_size`` bytes with an index; removes what they replace.
+    """Writes one file, or shards of at most ``max_shard_size`` bytes with an index, and then ``config.json``.
 
-    The order is such that a crash leaves the old weights, the new ones, or a folder that does not load; never a
-    mixture of both that does.
+    Removes what they replace. The order is such that a crash leaves the old component, the new one, or a folder that
+    does not load; never a mixture of both that does.
     """
     shards = _shards(tensors, max_shard_size)
-    index = folder / names.index
+    index, described = folder / names.index, folder / "config.json"
     if len(shards) == 1:
         written = {names.single}
-        write_safetensors(folder / names.single, tensors)
+        write_safetensors(folder / names.single, tensors, before=lambda: described.unlink(missing_ok=True))
         index.unlink(missing_ok=True)  # loaders look for an index first
     else:
+        described.unlink(missing_ok=True)
         index.unlink(missing_ok=True)
         (folder / names.single).unlink(missing_ok=True)
         weight_map: dict[str, str] = {}
@@ -122,6 +128,7 @@ def save_weights(
     for file in folder.iterdir():
         if names.is_shard(file.name) and file.name not in written:
             file.unlink()
+    write_json(described, config)
 
 
 def _shards(tensors: Mapping[str, PendingTensor], max_bytes: int | None) -> list[list[str]]:

@@ -15,6 +15,9 @@ import numpy as np
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
+MAX_STEPS = 100_000
+"""More training steps than any schedule has; tables are as long."""
+
 # What interpolation, and conversions that divide by alpha, take for an alpha^2 of exactly 0 (log-SNR -inf), which is
 # how a zero-terminal-SNR table ends.
 ALPHAS_CUMPROD_FLOOR = 2.0**-24
@@ -86,9 +89,20 @@ class NoiseSchedule:
 
         Raises:
             ValueError: for an unknown ``beta_schedule`` or ``trained_betas`` of another length than
-                ``num_train_timesteps``.
+                ``num_train_timesteps``; for numbers that make no schedule.
         """
-        betas = _betas_from_config(config)
+        steps = config.get("num_train_timesteps")
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= MAX_STEPS:
+            raise ValueError(f"num_train_timesteps={steps!r} is not a whole number from 2 to {MAX_STEPS}")
+        try:
+            for name in ("beta_start", "beta_end"):
+                if config.get(name) is not None and not 0 <= config[name] <= 1:
+                    raise ValueError(f"{name}={config[name]} is not in (0, 1)")
+            betas = _betas_from_config(config)
+        except TypeError as error:
+            raise ValueError(f"betas of another type than numbers: {error}") from error
+        if not ((betas >= 0) & (betas <= 1)).all() or not 0 < betas[0] < 1:
+            raise ValueError(f"betas from {betas.min()} to {betas.max()}, the first {betas[0]}: give some in (0, 1)")
         if config.get("rescale_betas_zero_snr"):
             betas = zero_terminal_snr(betas)
         return cls(alphas_cumprod=_cumulative_product(betas).astype(np.float64))

@@ -82,7 +82,7 @@ class Scheduler:
             ValueError: for an unknown name or class, and for an option that is not implemented (with the
                 way out).
         """
-        own = CHECKPOINT_SCHEDULERS.get(config.get("_class_name"))
+        own = CHECKPOINT_SCHEDULERS.get(str(config.get("_class_name")))
         if name is None and own is None:
             raise ValueError(
                 f"the checkpoint's scheduler {config.get('_class_name')!r} is not known; choose one by name: "

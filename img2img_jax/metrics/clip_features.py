@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from img2img_jax.checkpoints import load_component, read_json, resolve
+from img2img_jax.checkpoints import TokenizerSource, load_component, read_json, resolve
 from img2img_jax.metrics.resize import normalised, to_square
 from img2img_jax.models import CLIPModel
 from img2img_jax.pipeline import EMBEDDED_MODEL
@@ -63,7 +63,7 @@ class CLIPFeatures:
         values = read_json(settings) if settings.is_file() else {}
         return cls(
             load_component(CLIPModel, folder),
-            load_tokenizer(folder if has_own else folder.parent / "tokenizer"),
+            load_tokenizer(TokenizerSource(origin=folder if has_own else folder.parent / "tokenizer")),
             mean=values.get("image_mean", _OPENAI_MEAN),
             std=values.get("image_std", _OPENAI_STD),
         )

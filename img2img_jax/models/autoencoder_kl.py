@@ -40,6 +40,7 @@ class AutoencoderKLConfig(ModelConfig):
     mid_block_add_attention: bool = True
 
     class_name: ClassVar[str] = "AutoencoderKL"
+    counts: ClassVar[frozenset[str]] = frozenset({"layers_per_block"})
     neutral: ClassVar[Mapping[str, tuple]] = {
         "act_fn": ("silu", "swish"),
         "latents_mean": (None,),

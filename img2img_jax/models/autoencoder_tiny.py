@@ -33,6 +33,7 @@ class AutoencoderTinyConfig(ModelConfig):
     shift_factor: float = 0.0
 
     class_name: ClassVar[str] = "AutoencoderTiny"
+    counts: ClassVar[frozenset[str]] = frozenset({"num_encoder_blocks", "num_decoder_blocks"})
     neutral: ClassVar[Mapping[str, tuple]] = {"upsample_fn": ("nearest",)}
     unused: ClassVar[frozenset[str]] = frozenset(
         {"force_upcast", "latent_magnitude", "latent_shift", "block_out_channels"}

@@ -40,6 +40,7 @@ class _TowerConfig(ModelConfig):
     layer_norm_eps: float = 1e-5
     projection_dim: int = 512
 
+    counts: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers"})
     unused: ClassVar[frozenset[str]] = _BOOKKEEPING
 
 

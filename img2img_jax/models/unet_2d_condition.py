@@ -59,6 +59,7 @@ class UNet2DConditionConfig(ModelConfig):
     projection_class_embeddings_input_dim: int | None = None
 
     class_name: ClassVar[str] = "UNet2DConditionModel"
+    counts: ClassVar[frozenset[str]] = frozenset({"layers_per_block", "transformer_layers_per_block"})
     neutral: ClassVar[Mapping[str, tuple]] = {
         "act_fn": ("silu", "swish"),
         "center_input_sample": (False,),

@@ -170,7 +170,7 @@ def test_integers_are_no_parameters(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": "wide"}, "config.json describes no model that can be built: TypeError"),
+        ({"hidden_size": "wide"}, "describes no model that can be built: TypeError"),
         ({"hidden_act": "tanhh"}, "'tanhh' is not supported"),
         ({"vocab_size": 21}, r"token_embedding.weight is \[20, 8\], must be \[21, 8\]"),
         ({"num_hidden_layers": 3}, "16 missing: text_model.encoder.layers.2"),
@@ -201,6 +201,25 @@ def test_a_failed_save_leaves_the_old_checkpoint(text_model, folder):
     with pytest.raises(CheckpointError, match="not finite in float16"):
         save_component(nnx.merge(graph, broken), folder, dtype="float16")
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("max_shard_size", [None, 1000])
+def test_a_crash_never_pairs_new_weights_with_an_old_configuration(text_model, folder, monkeypatch, max_shard_size):
+    """The configuration goes before the weights come, and comes after them."""
+    from img2img_jax.checkpoints import weight_files
+
+    def crash(path, value):
+        if path.name == "config.json":
+            raise KeyboardInterrupt
+        write(path, value)
+
+    write = weight_files.write_json
+    monkeypatch.setattr(weight_files, "write_json", crash)
+    with pytest.raises(KeyboardInterrupt):
+        save_component(text_model, folder, max_shard_size=max_shard_size)
+    assert list(folder.glob("*.safetensors")) and not (folder / "config.json").exists()
+    with pytest.raises(CheckpointError, match="config.json is missing"):
+        load_component(CLIPTextModel, folder)
 
 
 def test_a_class_without_a_table_is_an_error(tmp_path):

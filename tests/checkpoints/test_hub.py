@@ -74,10 +74,19 @@ def test_a_revision_of_a_folder_is_an_error(tmp_path):
         resolve(tmp_path, revision="main")
 
 
-def test_a_file_is_an_error(tmp_path):
+def test_a_single_file_is_taken_as_it_is(tmp_path, hub):
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(CheckpointError, match="is a file"):
-        resolve(tmp_path / "model.safetensors")
+    assert resolve(tmp_path / "model.safetensors") == tmp_path / "model.safetensors"
+    assert hub.calls == []
+    with pytest.raises(CheckpointError, match="nothing.safetensors does not exist"):
+        resolve("nothing.safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "model.pt", "model.txt"])
+def test_other_files_are_refused_with_the_way_out(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=f"{name} is neither .* refused. Convert it once"):
+        resolve(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "~nobody/x", "", "a b", "https://x/y"])
@@ -108,6 +117,11 @@ def test_only_the_variant_is_fetched(hub):
     resolve("owner/name", variant="fp16")
     weights = {name for name in fetched(hub) if name.endswith(".safetensors")}
     assert weights == {"text_encoder/model.fp16.safetensors", "unet/diffusion_pytorch_model.fp16.safetensors"}
+
+
+def test_no_weights_are_fetched_where_none_are_wanted(hub):
+    resolve("owner/name", weights=False)
+    assert {name.rpartition(".")[2] for name in fetched(hub)} == {"json", "txt"}
 
 
 def test_weights_at_the_top_of_a_repository_are_fetched():

@@ -30,6 +30,12 @@ def _text(**changes):
     return transformers.CLIPTextConfig(**(_TEXT | changes))
 
 
+@pytest.fixture(scope="session")
+def text_config():
+    """Makes the configuration of a tiny text encoder."""
+    return _text
+
+
 def _clip():
     vision = transformers.CLIPVisionConfig(image_size=16, patch_size=4, **(_TOWER | dict(hidden_size=36)))
     return transformers.CLIPConfig(text_config=_text().to_dict(), vision_config=vision.to_dict(), projection_dim=20)

@@ -10,11 +10,13 @@ import pytest
 
 _SCRIPT = """
 import json
+import tempfile
 
 import jax
 import numpy as np
+from flax import nnx
 
-from img2img_jax import make_mesh, programs
+from img2img_jax import Img2ImgPipeline, make_mesh, programs
 from img2img_jax.testing.tiny import random_images, tiny_pipeline
 
 seen, denoise = [], programs.denoise
@@ -40,12 +42,16 @@ options = dict(
     step_noise=np.random.default_rng(0).standard_normal((6, *latents), np.float32),
     output_type="np",
 )
-one = tiny_pipeline()(**options)
-mesh = make_mesh()
-many = tiny_pipeline(mesh=mesh)(**options)
+source, mesh = tiny_pipeline(), make_mesh()
+one = source(**options)
+with tempfile.TemporaryDirectory() as folder:
+    source.save(folder)
+    pipe = Img2ImgPipeline.restore(folder, mesh=mesh)
+many = pipe(**options)
 print(json.dumps({
     "devices": mesh.size,
     "shards": [shard.data.shape[0] for shard in seen[1][4].addressable_shards],
+    "held": sorted({len(leaf.sharding.device_set) for leaf in jax.tree.leaves(nnx.state(pipe.unet))}),
     "shape": list(many.latents.shape),
     "latents": float(np.linalg.norm(many.latents - one.latents) / np.linalg.norm(one.latents)),
     "images": float(np.abs(many.images - one.images).max()),
@@ -69,6 +75,10 @@ def test_an_uneven_batch_is_spread_over_all_devices(result):
     assert result["devices"] == 8
     assert result["shards"] == [1] * 8
     assert result["shape"] == [5, 8, 8, 4]
+
+
+def test_weights_saved_on_one_device_are_restored_to_all(result):
+    assert result["held"] == [8]
 
 
 def test_result_is_that_of_one_device(result):
