@@ -25,16 +25,18 @@ Measured by `python experiments/train_emoji/evaluate.py` with {steps} steps at g
 | --- | --- |
 {rows}
 
-Strength, over 12 pictures redrawn in another style (PSNR to the input, CLIP cosine to the prompt):
+Strength, over 12 pictures redrawn in another style (PSNR and SSIM to the input, CLIP cosine to the prompt):
 
 | strength | {strengths} |
 | --- |{dashes}
 | PSNR, dB | {psnr} |
+| SSIM | {ssim} |
 | CLIP cosine | {cosine} |
 
 ![strengths](card_strengths.png)
 ![colour words](card_colours.png)
 ![style words](card_styles.png)
+![line drawings coloured in](card_drawings.png)
 ![seen concepts](card_seen.png)
 ![concepts it was never shown](card_unseen.png)
 
@@ -57,15 +59,26 @@ The weights are released under the project's licence; the attributions above go 
 
 ROWS = {
     ("vae", "psnr_db"): "VAE, held-out concepts: PSNR {:.1f} dB",
+    ("clip", "top1_of_256_unseen_style"): "CLIP, held-out pictures of seen concepts: right one of 256 captions {:.0%}",
     ("clip", "top1_of_256_unseen_concept"): "CLIP, concepts never seen: right one of 256 captions {:.0%}",
     ("colours", "obeyed"): "Colour words obeyed (grey disc, strength 0.9, 36 cases) {:.0%}",
-    ("styles", "obeyed"): "Style words obeyed (strength 1, 40 cases) {:.0%}",
+    ("styles", "obeyed"): "Style words obeyed (strength 1, 40 cases), by the judge {:.0%}",
     (
         "styles",
         "judge_accuracy_on_real_pictures",
-    ): "the style judge itself, on real pictures it was not fitted on {:.0%}",
-    ("concepts", "seen_top5_of_100"): "Strength 1, seen concepts: name in CLIP's top 5 of 100 {:.0%}",
-    ("concepts", "unseen_top5_of_100"): "Strength 1, unseen concepts: the same {:.0%}",
+    ): "the judge itself, styles of real pictures {:.0%}",
+    ("concepts", "seen_top5_of_100_clip"): "Strength 1, seen concepts: name in CLIP's top 5 of 100 {:.0%}",
+    ("concepts", "seen_top5_of_100_judge"): "Strength 1, seen concepts: name in the judge's top 5 of 100 {:.0%}",
+    ("concepts", "unseen_top5_of_100_clip"): "Strength 1, unseen concepts: name in CLIP's top 5 of 100 {:.0%}",
+    ("concepts", "unseen_top5_of_100_judge"): "Strength 1, unseen concepts: name in the judge's top 5 of 100 {:.0%}",
+    ("drawings", "filled_0.7"): "Line drawings at 0.7: filled {:.0%}",
+    ("drawings", "colour_0.7"): "Line drawings at 0.7: in the prompt's colour {:.0%}",
+    ("drawings", "edge_f1_0.7"): "Line drawings at 0.7: edge F1 to the drawing {:.2f}",
+    ("drawings", "filled_0.85"): "Line drawings at 0.85: filled {:.0%}",
+    ("drawings", "colour_0.85"): "Line drawings at 0.85: in the prompt's colour {:.0%}",
+    ("drawings", "edge_f1_0.85"): "Line drawings at 0.85: edge F1 to the drawing {:.2f}",
+    ("strengths", "spearman_psnr"): "Spearman of strength and PSNR {:.2f}",
+    ("strengths", "spearman_clip_text"): "Spearman of strength and CLIP cosine {:.2f}",
 }
 
 
@@ -79,7 +92,7 @@ def write_card(model: Path) -> None:
             unit = " dB" if figure.endswith("dB") else ""
             rows.append(f"| {text} | {figure.removesuffix(' dB')}{unit} |")
     curve = result["strengths"]
-    numbers = {k: " | ".join(f"{v:.{d}f}" for v in curve[k]) for k, d in (("psnr_db", 1), ("clip_cosine", 2))}
+    numbers = {k: " | ".join(f"{v:.{d}f}" for v in curve[k]) for k, d in (("psnr", 1), ("ssim", 2), ("clip_text", 2))}
     card = TEMPLATE.format(
         rows="\n".join(rows),
         steps=result["steps"],
@@ -87,7 +100,8 @@ def write_card(model: Path) -> None:
         num_concepts=result["num_concepts"],
         strengths=" | ".join(f"{s:g}" for s in curve["strength"]),
         dashes=" --- |" * len(curve["strength"]),
-        psnr=numbers["psnr_db"],
-        cosine=numbers["clip_cosine"],
+        psnr=numbers["psnr"],
+        ssim=numbers["ssim"],
+        cosine=numbers["clip_text"],
     )
     (model / "README.md").write_text(card, encoding="utf-8")

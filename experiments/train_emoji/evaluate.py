@@ -1,6 +1,6 @@
 """Measures the exported model and writes its card.
 
-  python experiments/train_emoji/evaluate.py --model=img2img_jax/assets/model
+  python experiments/train_emoji/evaluate.py --model=img2img_jax/assets/model --judge=runs/judge
 
 leaves ``evaluation.json``, ``card_*.png`` and ``README.md`` (the card) in the model's folder.
 """
@@ -16,22 +16,27 @@ import numpy as np
 from absl import app, flags
 from batches import held_out, load_emoji
 from card import write_card
+from colour_judge import LEAST_COLOURED, coloured, shows_colour
 from flax import nnx
-from judges import ClipJudge, StyleJudge, shows_colour
+from judge_stage import judged_by
+from picture_judge import PictureJudge
 from PIL import Image, ImageDraw
 
 from img2img_jax import Img2ImgPipeline
 from img2img_jax.checkpoints import load_component, write_json
-from img2img_jax.data.captions import canonical
-from img2img_jax.data.emoji import STYLES, EmojiSet
+from img2img_jax.data.captions import canonical, clean_name, split_colour
+from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiSet
+from img2img_jax.metrics import Evaluator, spearman
+from img2img_jax.metrics.clip_features import CLIPFeatures
 from img2img_jax.models import AutoencoderKL
 from img2img_jax.reports.contact_sheet import contact_sheet
 from img2img_jax.training.pixels import to_model
 from img2img_jax.training.vae_loss import psnr
 
 _MODEL = flags.DEFINE_string("model", "img2img_jax/assets/model", "Folder of the exported model.")
+_JUDGE = flags.DEFINE_string("judge", None, "Work directory of the judge stage.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
-_CONCEPTS = flags.DEFINE_integer("num_concepts", 84, "Concepts the UNet was trained on.")
+_CONCEPTS = flags.DEFINE_integer("num_concepts", 300, "Concepts the UNet was trained on.")
 _STEPS = flags.DEFINE_integer("steps", 25, "Sampling steps.")
 _SCALE = flags.DEFINE_float("guidance_scale", 4.0, "Guidance scale.")
 
@@ -50,10 +55,11 @@ def grey_disc(size: int) -> np.ndarray:
 class Evaluation:
     """One method a claim; each returns figures and may leave a picture."""
 
-    def __init__(self, model: Path, emoji: EmojiSet):
-        self.model, self.emoji = model, emoji
+    def __init__(self, model: Path, emoji: EmojiSet, judge: PictureJudge):
+        self.model, self.emoji, self.judge = model, emoji, judge
         self.pipe = Img2ImgPipeline.from_pretrained(model)
-        self.judge = ClipJudge(model)
+        self.features = CLIPFeatures.load(model / "clip")
+        self.evaluator = Evaluator({"clip": self.features}, ["psnr", "ssim", "edge_f1", "clip_text"])
         self.size = emoji.images.shape[1]
         self.seen = emoji.select(split="train", num_concepts=_CONCEPTS.value)
 
@@ -92,15 +98,18 @@ class Evaluation:
         return {"psnr_db": float(values.mean())}
 
     def clip(self) -> dict[str, float]:
-        """Top-1 of 256 captions for pictures of held-out styles, and of held-out concepts."""
+        """The right one of 256 captions for pictures of held-out styles, and of held-out concepts."""
+        every = [canonical(r) for r in self.emoji.records if r.style in STYLES]
         result = {}
         for split in ("unseen_style", "unseen_concept"):
             index = held_out(self.emoji, split, 256)
-            pictures = self.judge.pictures(self.emoji.images[index] / np.float32(255))
-            texts = self.judge.texts([canonical(self.emoji.records[i]) for i in index])
-            result[f"top1_of_{len(index)}_{split}"] = float(
-                ((pictures @ texts.T).argmax(-1) == np.arange(len(index))).mean()
-            )
+            own = [canonical(self.emoji.records[i]) for i in index]
+            others = list(dict.fromkeys(text for text in every if text not in own))
+            spread = np.linspace(0, len(others) - 1, 256 - len(own)).astype(int)
+            texts = self.features.texts(own + [others[i] for i in spread])
+            scores = np.asarray(self.features.pictures(self.emoji.images[index] / np.float32(255))) @ texts.T
+            result[f"top1_of_256_{split}"] = float((scores.argmax(-1) == np.arange(len(index))).mean())
+            result[f"pictures_{split}"] = len(index)
         return result
 
     def colours(self) -> dict[str, float]:
@@ -115,23 +124,18 @@ class Evaluation:
         return {"obeyed": float(np.mean(obeyed)), **{f"obeyed_{c}": v for c, v in by_colour.items()}}
 
     def styles(self) -> dict[str, float]:
-        """Text-to-image of seen concepts in every style: does a classifier trained on real pictures see that style?"""
-        real = [i for i in self.emoji.select(split="train") if self.emoji.records[i].style in STYLES]
-        features = self.judge.pictures(self.emoji.images[real] / np.float32(255))
-        labels = [self.emoji.records[i].style for i in real]
-        even = np.arange(len(real)) % 2 == 0
-        judge = StyleJudge.fit(features[even], [x for x, e in zip(labels, even, strict=True) if e])
-        truth = [x for x, e in zip(labels, even, strict=True) if not e]
-        accuracy = np.mean([a == b for a, b in zip(judge(features[~even]), truth, strict=True)])
+        """Text-to-image of seen concepts in every style: does a classifier of real pictures see that style?"""
         names = self._names(8)
         cases = [(name, style) for name in names for style in STYLES]
-        blank = np.full((len(cases), self.size, self.size, 3), 255, np.uint8)
-        drawn = self.draw([f"{name}, {style}" for name, style in cases], blank, 1.0)
-        found = judge(self.judge.pictures(drawn))
+        drawn = self.draw([f"{name}, {style}" for name, style in cases], self._blank(len(cases)), 1.0)
         rows = [list(np.uint8(drawn[i : i + len(STYLES)] * 255)) for i in range(0, len(cases), len(STYLES))]
         self._sheet("card_styles.png", rows, names, list(STYLES), "Text-to-image (strength 1): style words")
-        hit = float(np.mean([f == s for f, (_, s) in zip(found, cases, strict=True)]))
-        return {"obeyed": hit, "judge_accuracy_on_real_pictures": float(accuracy)}
+        found = self.judge(np.uint8(drawn * 255))[1].argmax(-1)
+        hit = np.mean([self.judge.styles[k] == style for k, (_, style) in zip(found, cases, strict=True)])
+        return {"obeyed": float(hit), "judge_accuracy_on_real_pictures": judged_by(self.judge, self.emoji)["style"]}
+
+    def _blank(self, count: int) -> np.ndarray:
+        return np.full((count, self.size, self.size, 3), 255, np.uint8)
 
     def _names(self, count: int) -> list[str]:
         records = [self.emoji.records[i] for i in self.seen]
@@ -139,28 +143,52 @@ class Evaluation:
         return [names[i] for i in np.linspace(0, len(names) - 1, count).astype(int)]
 
     def concepts(self) -> dict[str, float]:
-        """Strength 1: is the name among CLIP's top 5 of 100 names?"""
-        records = {r.name: r for r in self.emoji.records if r.split == "unseen_concept" and r.style in STYLES}
-        groups = {"seen": self._names(36), "unseen": sorted(records)[:24]}
-        shown = {*groups["seen"], *groups["unseen"]}
-        others = [name for name in dict.fromkeys(r.name for r in self.emoji.records) if name not in shown]
-        result = {}
+        """Strength 1: is the name among the top 5 of 100, for CLIP and for the judge?"""
+        records = {r.name: r for r in self.emoji.records if r.style in STYLES}
+        unseen = sorted(name for name, r in records.items() if r.split == "unseen_concept")
+        groups = {"seen": self._names(36), "unseen": unseen[:36]}
+        others = [name for name in records if name not in {*groups["seen"], *groups["unseen"]}]
+        column = {concept: k for k, concept in enumerate(self.judge.concepts)}
+        result = {"judge_top1_of_all_on_real_pictures": judged_by(self.judge, self.emoji)["concept"]}
         for group, names in groups.items():
             choices = names + others[: 100 - len(names)]
-            prompts = [f"{name}, flat style" for name in names]
-            blank = np.full((len(names), self.size, self.size, 3), 255, np.uint8)
-            drawn = self.draw(prompts, blank, 1.0, seed=7)
-            scores = self.judge.pictures(drawn) @ self.judge.texts([f"{name}, flat style" for name in choices]).T
-            ranks = (scores > scores[np.arange(len(names)), np.arange(len(names))][:, None]).sum(-1)
-            result[f"{group}_top5_of_100"] = float((ranks < 5).mean())
+            drawn = self.draw([f"{name}, flat style" for name in names], self._blank(len(names)), 1.0, seed=7)
+            texts = self.features.texts([f"{name}, flat style" for name in choices])
+            scores = {
+                "clip": np.asarray(self.features.pictures(drawn)) @ texts.T,
+                "judge": self.judge(np.uint8(drawn * 255))[0][:, [column[records[name].concept] for name in choices]],
+            }
+            for judge, score in scores.items():
+                ranks = (score > np.diagonal(score)[:, None]).sum(-1)
+                result[f"{group}_top5_of_100_{judge}"] = float((ranks < 5).mean())
             grid = [list(np.uint8(drawn[i : i + 12] * 255)) for i in range(0, len(names), 12)]
-            self._sheet(
-                f"card_{group}.png", grid, [""] * len(grid), [""] * 12, f"Strength 1, {group} concepts, in order"
-            )
+            title = f"Strength 1, {group} concepts, in order"
+            self._sheet(f"card_{group}.png", grid, [""] * len(grid), [""] * 12, title)
         return result
 
-    def strengths(self) -> dict[str, list[float]]:
-        """Seen pictures redrawn in another style: PSNR to the input and CLIP cosine to the prompt, by strength."""
+    def drawings(self) -> dict[str, float]:
+        """Line drawings coloured in at 0.7 and 0.85: filled, in the prompt's colour, on the outline?"""
+        index = [i for i in self.seen if self.emoji.records[i].style == LINE_DRAWING]
+        index = np.asarray(index)[np.linspace(0, len(index) - 1, 12).astype(int)]
+        images, result, columns = np.asarray(self.emoji.images[index]), {}, []
+        words = [COLOURS[k % len(COLOURS)] for k in range(len(index))]
+        names = [split_colour(clean_name(self.emoji.records[i].name))[1] for i in index]
+        prompts = [f"{word} {name}, flat style" for word, name in zip(words, names, strict=True)]
+        for strength in (0.7, 0.85):
+            drawn = self.draw(prompts, images, strength)
+            pictures = np.uint8(drawn * 255)
+            filled = [coloured(picture).mean() >= 5 * LEAST_COLOURED for picture in pictures]
+            obeyed = [shows_colour(picture, word) for picture, word in zip(pictures, words, strict=True)]
+            edges = self.evaluator(images / np.float32(255), drawn, prompt=prompts)["edge_f1"]
+            result |= {f"filled_{strength:g}": float(np.mean(filled)), f"colour_{strength:g}": float(np.mean(obeyed))}
+            result[f"edge_f1_{strength:g}"] = float(np.mean(edges))
+            columns.append(pictures)
+        rows = [[image, *drawn] for image, *drawn in zip(images, *columns, strict=True)]
+        self._sheet("card_drawings.png", rows, prompts, ["drawing", "0.7", "0.85"], "Line drawings, coloured in")
+        return result
+
+    def strengths(self) -> dict[str, object]:
+        """Seen pictures redrawn in another style: fidelity to the input and CLIP cosine to the prompt, by strength."""
         grid = [round(0.1 * i, 1) for i in range(1, 11)]
         index = self.seen[np.linspace(0, len(self.seen) - 1, 12).astype(int)]
         images = np.asarray(self.emoji.images[index])
@@ -169,17 +197,17 @@ class Evaluation:
             record = self.emoji.records[i]
             others = [style for style in STYLES if style != record.style]
             prompts.append(f"{record.name}, {others[record.concept_rank % len(others)]}")
-        texts, unit = self.judge.texts(prompts), images / np.float32(255)
-        fidelity, alignment, columns = [], [], []
+        curves, columns = {name: [] for name in self.evaluator.names}, []
         for strength in grid:
             drawn = self.draw(prompts, images, strength)
-            fidelity.append(float((-10 * np.log10(np.square(drawn - unit).mean((1, 2, 3)) + 1e-9)).mean()))
-            alignment.append(float((self.judge.pictures(drawn) * texts).sum(-1).mean()))
+            for name, values in self.evaluator(images / np.float32(255), drawn, prompt=prompts).items():
+                curves[name].append(float(np.mean(values)))
             columns.append(np.uint8(drawn * 255))
         rows = [[images[i], *(c[i] for c in columns)] for i in range(12)]
         labels = ["input", *(f"{s:g}" for s in grid)]
         self._sheet("card_strengths.png", rows, prompts, labels, "One seed, strength 0.1 to 1")
-        return {"strength": grid, "psnr_db": fidelity, "clip_cosine": alignment}
+        ranks = {f"spearman_{name}": spearman(grid, values) for name, values in curves.items()}
+        return {"strength": grid, **curves, **ranks}
 
     def _sheet(self, name: str, rows, row_labels, column_labels, title: str) -> None:
         pictures = [[Image.fromarray(np.asarray(p)) for p in row] for row in rows]
@@ -190,9 +218,9 @@ class Evaluation:
 def main(_: list[str]) -> None:
     model = Path(_MODEL.value)
     size = Img2ImgPipeline.from_pretrained(model).native_size
-    evaluation = Evaluation(model, load_emoji(_DATA.value, size))
+    evaluation = Evaluation(model, load_emoji(_DATA.value, size), PictureJudge(Path(_JUDGE.value)))
     result = {"num_concepts": _CONCEPTS.value, "steps": _STEPS.value, "guidance_scale": _SCALE.value}
-    for name in ("vae", "clip", "colours", "styles", "concepts", "strengths"):
+    for name in ("vae", "clip", "colours", "styles", "concepts", "drawings", "strengths"):
         result[name] = getattr(evaluation, name)()
         print(name, json.dumps(result[name]))
     write_json(model / "evaluation.json", result)

@@ -10,7 +10,7 @@ import optax
 from batches import augmented
 from flax import nnx
 from ml_collections import ConfigDict
-from picture_judge import PictureClassifier
+from picture_judge import PictureClassifier, PictureJudge
 
 from img2img_jax.checkpoints import write_json
 from img2img_jax.data.emoji import STYLES, EmojiSet
@@ -20,12 +20,29 @@ from img2img_jax.training.pixels import to_model
 HELD_OUT = 16
 
 
+def pictures_of(emoji: EmojiSet) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the pictures in styles that are trained on, and of those among them kept for measuring the judge."""
+    usable = np.asarray([i for i, record in enumerate(emoji.records) if record.style in STYLES])
+    return usable, usable[usable % HELD_OUT == 0]
+
+
+def judged_by(judge: PictureJudge, emoji: EmojiSet) -> dict[str, float]:
+    """How often the judge itself is right on real pictures it was not trained on."""
+    _, test = pictures_of(emoji)
+    concepts, styles = (scores.argmax(-1) for scores in judge(np.asarray(emoji.images[test])))
+    records = [emoji.records[i] for i in test]
+    right = {
+        "concept": [judge.concepts[k] == r.concept for k, r in zip(concepts, records, strict=True)],
+        "style": [judge.styles[k] == r.style for k, r in zip(styles, records, strict=True)],
+    }
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
 def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path) -> None:
     """Trains on all pictures of all concepts but one in ``HELD_OUT``, by which it is measured."""
     del tokenizer
-    usable = np.asarray([i for i, record in enumerate(emoji.records) if record.style in STYLES])
-    test = usable[usable % HELD_OUT == 0]
-    chosen = usable[usable % HELD_OUT != 0]
+    usable, test = pictures_of(emoji)
+    chosen = np.setdiff1d(usable, test)
     concepts = sorted({emoji.records[i].concept for i in usable})
     write_json(workdir / "labels.json", {"concepts": concepts, "styles": list(STYLES)})
     number = {concept: k for k, concept in enumerate(concepts)}
