@@ -8,7 +8,6 @@ import pytest
 import torch
 import transformers
 from diffusers.loaders import single_file_utils as theirs
-from flax import nnx
 from safetensors.torch import save_file
 
 from img2img_jax import Img2ImgPipeline
@@ -566,11 +565,8 @@ def xl_pipeline(checkpoint, text_config, is_refiner):
     )
 
 
-@pytest.mark.parametrize("family", ["sdxl", "sdxl-refiner"])
-def test_single_files_of_sdxl_have_the_weights_of_the_folder(checkpoint, text_config, tmp_path, family):
-    """What the folder gives, tests of SDXL compare with PyTorch."""
-    pipe = xl_pipeline(checkpoint, text_config, is_refiner=family == "sdxl-refiner")
-    pipe.save_pretrained(tmp_path / "folder")
+def original_xl_file(family, pipe, path):
+    """SDXL's parts as one file of the original code."""
     unet, levels = pipe.unet.config, len(pipe.vae.config.block_out_channels)
     attends = ["CrossAttn" in kind for kind in unet.up_block_types]
     parts = {
@@ -584,13 +580,30 @@ def test_single_files_of_sdxl_have_the_weights_of_the_folder(checkpoint, text_co
         else:
             parts[prefix] = open_clip(state, state.pop("text_projection.weight"))
     tensors = {prefix + key: value.contiguous() for prefix, part in parts.items() for key, value in part.items()}
-    save_file(tensors, tmp_path / "model.safetensors")
-    found = Img2ImgPipeline.from_pretrained(tmp_path / "model.safetensors", config=tmp_path / "folder")
-    wanted = Img2ImgPipeline.from_pretrained(tmp_path / "folder")
-    for name in ("vae", "unet", *FAMILIES[family].towers):
-        pairs = [dict(nnx.to_flat_state(nnx.state(getattr(p, name)))) for p in (found, wanted)]
-        assert pairs[0].keys() == pairs[1].keys()
-        for path, value in pairs[0].items():
-            np.testing.assert_array_equal(value[...], pairs[1][path][...], err_msg=f"{name} {path}")
-    assert (found.text_encoder is None) == (found.tokenizer is None) == (family == "sdxl-refiner")
-    assert open_checkpoint(tmp_path / "model.safetensors", config=tmp_path / "folder").flags == FAMILIES[family].flags
+    save_file(tensors, path)
+
+
+@pytest.fixture(scope="module")
+def saved_xl(checkpoint, text_config, tmp_path_factory):
+    """SDXL's pipelines as diffusers loads them, and the folders they were loaded from, by family."""
+    made = {}
+    for family in ("sdxl", "sdxl-refiner"):
+        folder = tmp_path_factory.mktemp(family)
+        xl_pipeline(checkpoint, text_config, is_refiner=family == "sdxl-refiner").save_pretrained(folder)
+        made[family] = loaded_xl(folder), folder
+    return made
+
+
+def loaded_xl(folder, **parts):
+    return diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(folder, add_watermarker=False, **parts)
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sdxl-refiner"])
+def test_single_files_of_sdxl(saved_xl, tmp_path, family):
+    pipe, folder = saved_xl[family]
+    path = tmp_path / "model.safetensors"
+    original_xl_file(family, pipe, path)
+    ours = Img2ImgPipeline.from_pretrained(path, config=folder)
+    check_same(ours, pipe)
+    assert (ours.text_encoder is None) == (ours.tokenizer is None) == (family == "sdxl-refiner")
+    assert open_checkpoint(path, config=folder).flags == FAMILIES[family].flags
