@@ -51,10 +51,27 @@ class Options:
     revision: str | None
     variant: str | None
     dtype: str
+    family: str | None
+    tokenizer: str | None
+    prediction_type: str | None
+    vae: str | None
     loras: tuple[str, ...]
+    textual_inversions: tuple[str, ...]
 
 
-_FLAG_OF = {"num_inference_steps": "steps", "loras": "lora"}  # options whose flag has another name
+# Options whose flag has another name.
+_FLAG_OF = {"num_inference_steps": "steps", "loras": "lora", "textual_inversions": "textual_inversion"}
+# What is said of one checkpoint and would be nonsense of another.
+_OF_THE_MODEL = (
+    "revision",
+    "variant",
+    "family",
+    "tokenizer",
+    "prediction_type",
+    "vae",
+    "loras",
+    "textual_inversions",
+)
 
 
 def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = None) -> int:
@@ -62,8 +79,9 @@ def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = 
 
     Args:
       argv: program name and arguments; None for the process's own.
-      load_pipeline: makes the pipeline from keyword arguments `model`, `dtype`, `revision`, `variant` and, if there
-        are any, `loras`; None for `Img2ImgPipeline.from_pretrained`. Tests put a small pipeline in here.
+      load_pipeline: makes the pipeline from keyword arguments `model`, `dtype`, `revision`, `variant` and, where they
+        are given, `family`, `tokenizer`, `prediction_type`, `vae`, `loras` and `textual_inversions`; None for
+        `Img2ImgPipeline.from_pretrained`. Tests put a small pipeline in here.
 
     Returns:
       The exit code: 0; 1 if something failed, be it one picture of many; 2 for unusable flags; 130 if interrupted.
@@ -115,6 +133,13 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_multi_string(
         "lora", [], "LoRA file to merge in, as path or path:weight; repeat the flag for several.", **common
     )
+    flags.DEFINE_multi_string(
+        "textual_inversion", [], "Embedding, as path or path:token; repeat the flag for several.", **common
+    )
+    text("vae", None, "Folder, file or hub id of a VAE in place of the model's.")
+    text("tokenizer", None, "Folder or hub id of a CLIP tokenizer in place of the model's.")
+    text("family", None, "Of a single file: sd1, sd2, sdxl or sdxl-refiner. Default: recognised by its keys.")
+    text("prediction_type", None, "epsilon, v_prediction or sample, in place of the model's.")
     text("scheduler", None, 'Sampler: "ddim", "euler_a", "dpmpp_2m_karras", ... Default: the checkpoint\'s own.')
     text("background", "white", 'Colour behind transparency and for padding: a name or "#rrggbb".')
     flags.DEFINE_integer("steps", 50, "Inference steps.", **common)
@@ -147,11 +172,8 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
     if len(inputs) == 1:
         images.load_image(inputs[0].path)  # fail before the slow part, not after it
 
-    loras = {"loras": [_lora(text) for text in options.loras]} if options.loras else {}
-    pipe = load_pipeline(
-        **{name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")}, **loras
-    )
-    named = ("model", "revision", "variant", "dtype", "resize", "background", "loras")
+    pipe = load_pipeline(**_loading(options))
+    named = ("model", "dtype", "resize", "background", *_OF_THE_MODEL)
     provenance = metadata.provenance(pipe.folder, **{name: getattr(options, name) for name in named})
     samples, failures = _load_samples(inputs, options, pipe)
     if recorded:
@@ -190,12 +212,31 @@ def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Op
         elif field.name in ("strength", "seed"):
             value = _numbers(flag.name, value, float if field.name == "strength" else int)
         options[field.name] = value
-    if values["model"].present:  # another model's revision would be nonsense
-        options.update(revision=values.revision, variant=values.variant, loras=values.lora)
-    for name in ("model", "scheduler"):
+    if values["model"].present:
+        options |= {name: values[_FLAG_OF.get(name, name)].value for name in _OF_THE_MODEL}
+    for name in ("model", "scheduler", "family", "tokenizer", "prediction_type", "vae"):
         options[name] = options[name] or None  # --scheduler= asks for the default again
-    options["loras"] = tuple(f"{os.path.abspath(path)}:{weight}" for path, weight in map(_lora, options["loras"]))
+    for name in ("tokenizer", "vae"):
+        if options[name] and os.path.exists(options[name]):  # else a hub id
+            options[name] = os.path.abspath(options[name])
+    for name, split in (("loras", _lora), ("textual_inversions", _textual_inversion)):
+        pairs = (split(text) for text in options[name] if text)  # --lora= asks for none
+        options[name] = tuple(
+            os.path.abspath(path) + (f":{detail}" if detail is not None else "") for path, detail in pairs
+        )
     return Options(**options)
+
+
+def _loading(options: Options) -> dict[str, object]:
+    """The arguments of `load_pipeline`."""
+    loading = {name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")}
+    embeddings = [
+        (path, token) if token is not None else path
+        for path, token in map(_textual_inversion, options.textual_inversions)
+    ]
+    optional = {name: getattr(options, name) for name in ("family", "tokenizer", "prediction_type", "vae")}
+    optional |= {"loras": [_lora(text) for text in options.loras], "textual_inversions": embeddings}
+    return loading | {name: value for name, value in optional.items() if value}
 
 
 def _lora(text: str) -> tuple[str, float]:
@@ -205,6 +246,12 @@ def _lora(text: str) -> tuple[str, float]:
         return (path, float(weight)) if colon else (text, 1.0)
     except ValueError:
         return text, 1.0
+
+
+def _textual_inversion(text: str) -> tuple[str, str | None]:
+    """Path and token of `path:token`; what has a slash in it is no token but the rest of a path."""
+    path, colon, token = text.rpartition(":")
+    return (path, token) if colon and token and not set(token) & set("/\\") else (text, None)
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple:
@@ -289,7 +336,8 @@ def _compare(recorded: metadata.Parameters, provenance: dict, samples, values: f
     for sample in samples[:1]:
         if sample.image_sha256 != recorded.image_sha256:
             _warn(f"{sample.image} is not, or no longer, the picture {values.from_png} was made from (sha256)")
-    if provenance["weights_sha256"] != recorded.weights_sha256 and not values["model"].present:
+    asked = any(values[_FLAG_OF.get(name, name)].present for name in ("model", *_OF_THE_MODEL))
+    if provenance["weights_sha256"] != recorded.weights_sha256 and not asked:
         _warn(f"the weights of {recorded.model or 'the embedded model'} changed since {values.from_png} was made")
     now = provenance["versions"]
     changed = [f"{k} {v} -> {now.get(k, 'none')}" for k, v in recorded.versions.items() if now.get(k) != v]

@@ -40,12 +40,15 @@ class Parameters:
         sample.
       model, revision, variant, dtype: as passed to `from_pretrained`; `model` None is the embedded one, and a
         hub revision is the commit it resolved to.
-      weights_sha256: digest over the checkpoint's files and those of the LoRAs (see `weights_sha256`).
+      weights_sha256: digest over the checkpoint's files and the other files its weights come from (see
+        `weights_sha256`).
       batch_size, batch_index: the shape of the compiled batch and this sample's place in it. Noise does not
         depend on them, but compiled float arithmetic may in the last bit, and so may a pixel.
       start: the resolved start, as a mapping of the `ResolvedStart` fields.
       versions: package name -> version, and "platform" -> device kind, for what was at work.
       loras: merged into the weights, each as `path:weight` with an absolute path.
+      textual_inversions: each as `path` or `path:token`, likewise.
+      vae, tokenizer, family, prediction_type: as passed to `from_pretrained`, paths absolute; None is the checkpoint's.
     """
 
     image: str
@@ -77,6 +80,11 @@ class Parameters:
     clip_skip: int = 0
     vae_tile_size: int | None = None
     loras: tuple[str, ...] = ()
+    textual_inversions: tuple[str, ...] = ()
+    vae: str | None = None
+    tokenizer: str | None = None
+    family: str | None = None
+    prediction_type: str | None = None
 
 
 def write_png(path: str | os.PathLike, image: Image.Image, parameters: Parameters) -> None:
@@ -132,7 +140,8 @@ def _decode(text: str) -> Parameters:
         raise ValueError(f"their format is not {FORMAT}")
     infinite = {str(v): v for v in _INFINITE}
     fields["start"] = {name: infinite.get(v, v) for name, v in fields["start"].items()}
-    fields["loras"] = tuple(fields.get("loras", ()))  # files of the first version have none
+    for name in ("loras", "textual_inversions"):
+        fields[name] = tuple(fields.get(name, ()))  # files of the first version have none
     return Parameters(**fields)
 
 
@@ -152,6 +161,8 @@ def summary(parameters: Parameters) -> str:
         "Model": p.model or "embedded",
         "Model hash": p.weights_sha256[:10],
         **({"Loras": " ".join(p.loras)} if p.loras else {}),
+        **({"Textual inversions": " ".join(p.textual_inversions)} if p.textual_inversions else {}),
+        **({"VAE": p.vae} if p.vae else {}),
         "Denoising strength": p.strength,
         "Strength mode": p.strength_mode,
         **{f"Start {name}": value for name, value in start.items()},
@@ -168,13 +179,13 @@ def file_sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_sha256(checkpoint: str | os.PathLike, loras: Sequence[str | os.PathLike] = ()) -> str:
-    """Hex digest over a checkpoint (the names and bytes of its weights, configs and tokenizer files) and LoRAs.
+def weights_sha256(checkpoint: str | os.PathLike, others: Sequence[str | os.PathLike] = ()) -> str:
+    """Hex digest over a checkpoint (the names and bytes of its weights, configs and tokenizer files) and others.
 
-    Each of them is a folder or a single file.
+    Each of them is a folder or a single file; what is neither, such as a hub id, has no part in it.
     """
     digest = hashlib.sha256()
-    for part in map(Path, (checkpoint, *loras)):
+    for part in map(Path, (checkpoint, *others)):
         if part.is_file():
             digest.update(f"{part.name} {file_sha256(part)}\n".encode())
         for path in sorted(part.rglob("*")):
@@ -204,18 +215,26 @@ def provenance(
     resize: str,
     background: str,
     loras: Sequence[str] = (),
+    textual_inversions: Sequence[str] = (),
+    vae: str | None = None,
+    tokenizer: str | None = None,
+    family: str | None = None,
+    prediction_type: str | None = None,
 ) -> dict[str, Any]:
     """The fields of `Parameters` that all pictures of a run share: with what they are made, and how inputs are resized.
 
     Args:
       folder: where the checkpoint's files lie on this machine.
-      model, revision, variant, dtype, resize, background, loras: as in `Parameters`.
+      model, revision, variant, dtype, resize, background, loras, textual_inversions, vae, tokenizer, family,
+        prediction_type: as in `Parameters`.
     """
     import jax  # slow, and reading parameters back does without
 
     folder = Path(folder).resolve()
     # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
     commit = folder.name if folder.parent.name == "snapshots" else revision
+    embeddings = [text if os.path.exists(text) else text.rpartition(":")[0] or text for text in textual_inversions]
+    others = [*(lora.rpartition(":")[0] for lora in loras), *embeddings, *(p for p in (vae, tokenizer) if p)]
     return {
         "resize": resize,
         "background": background,
@@ -223,7 +242,12 @@ def provenance(
         "revision": commit,
         "variant": variant,
         "dtype": dtype,
-        "weights_sha256": weights_sha256(folder, [lora.rpartition(":")[0] for lora in loras]),
+        "weights_sha256": weights_sha256(folder, others),
         "loras": tuple(loras),
+        "textual_inversions": tuple(textual_inversions),
+        "vae": vae,
+        "tokenizer": tokenizer,
+        "family": family,
+        "prediction_type": prediction_type,
         "versions": package_versions() | {"platform": jax.devices()[0].device_kind},
     }

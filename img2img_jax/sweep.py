@@ -118,7 +118,7 @@ def run(
       batches: from `make_batches`, or one placed by hand to repeat a picture in its old place.
       settings: shared by all.
       provenance: the fields of `Parameters` that say with which checkpoint, software and resize policy the
-        pictures are made: resize, background, model, revision, variant, dtype, loras, weights_sha256, versions.
+        pictures are made, as `metadata.provenance` gives them.
 
     Raises:
       ValueError: whatever the pipeline objects to.

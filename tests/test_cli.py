@@ -127,6 +127,10 @@ FLAGS = {
     "revision": ("main", "dev"),
     "variant": ("fp16", "fp32"),
     "dtype": ("float32", "bfloat16"),
+    "family": ("sd1", "sd2"),
+    "tokenizer": ("hub/words", "hub/letters"),
+    "prediction_type": ("epsilon", "v_prediction"),
+    "vae": ("hub/vae", "hub/other_vae"),
     "resize": ("crop", "stretch"),
     "height": (8, 24),
     "width": (16, 24),
@@ -172,12 +176,6 @@ def test_from_png_repeats_and_other_flags_override(run, pipe, picture, name, cap
     assert recorded[{"steps": "num_inference_steps"}.get(name, name)] == FLAGS[name][1]
     err = capsys.readouterr().err
     assert "same pixels" not in err and "warning" not in err
-
-
-def test_another_model_does_not_inherit_the_revision(run, pipe, picture):
-    assert run("--image", picture, *_as_flags(0), "--output", "1.png") == 0
-    assert run("--from_png", "1.png", "--model", "hub/two", "--output", "2.png") == 0
-    assert (pipe.loads[-1]["revision"], pipe.loads[-1]["variant"]) == (None, None)
 
 
 def test_a_hub_snapshot_is_recorded_by_its_commit(run, pipe, picture, tmp_path):
@@ -427,6 +425,45 @@ def test_loras_are_loaded_recorded_and_repeated(run, pipe, tmp_path):
     assert pipe.loads[-1]["loras"] == [(a, 0.8), (b, 1.0)]
     assert run("--from_png", "out.png", "--model", "model") == 0
     assert "loras" not in pipe.loads[-1]
+
+
+def test_embeddings_are_loaded_recorded_and_repeated(run, pipe, tmp_path):
+    """With a token of their own or without."""
+    _picture(tmp_path / "in.png")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    given = ("--textual_inversion=a.safetensors:<toy>", "--textual_inversion=b.safetensors")
+    assert run("--image", "in.png", "--prompt", "p", "--output", "out.png", *given) == 0
+    a, b = (str(tmp_path / f"{name}.safetensors") for name in ("a", "b"))
+    assert pipe.loads[-1]["textual_inversions"] == [(a, "<toy>"), b]
+    assert read_parameters("out.png").textual_inversions == (f"{a}:<toy>", b)
+    assert run("--from_png", "out.png") == 0
+    assert pipe.loads[-1]["textual_inversions"] == [(a, "<toy>"), b]
+    assert run("--from_png", "out.png", "--textual_inversion=", "--output", "none.png") == 0
+    assert "textual_inversions" not in pipe.loads[-1]
+
+
+def test_another_model_does_not_inherit_what_was_said_of_the_first(run, pipe, picture):
+    assert run("--image", picture, *_as_flags(0), "--output", "1.png") == 0
+    assert run("--from_png", "1.png", "--model", "hub/two", "--output", "2.png") == 0
+    assert pipe.loads[-1] == {"model": "hub/two", "dtype": "float32", "revision": None, "variant": None}
+
+
+def test_files_beside_the_checkpoint_are_recorded_by_absolute_path_and_digest(run, picture, tmp_path, capsys):
+    for name in ("vae", "words", "toy"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"1")
+    given = ("--vae=vae.safetensors", "--tokenizer=words.safetensors", "--textual_inversion=toy.safetensors:<toy>")
+    assert run("--image", picture, "--prompt", "p", "--output", "1.png", *given) == 0
+    assert read_parameters("1.png").vae == str(tmp_path / "vae.safetensors")
+    assert read_parameters("1.png").tokenizer == str(tmp_path / "words.safetensors")
+    for name in ("vae", "words", "toy"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"2")
+        capsys.readouterr()
+        assert run("--from_png", "1.png") == 0
+        assert "the weights of" in capsys.readouterr().err
+        (tmp_path / f"{name}.safetensors").write_bytes(b"1")
+    assert run("--from_png", "1.png", "--vae=", "--output", "2.png") == 0
+    assert "warning" not in capsys.readouterr().err and read_parameters("2.png").vae is None
 
 
 def test_a_changed_lora_is_said(run, tmp_path, capsys):
