@@ -19,6 +19,9 @@ from img2img_jax.testing.tiny import SCHEDULER_CONFIG, letter_tokenizer
 BOUND = 1e-4
 """On latents, relative error; the issue asks for 1e-3, float32 gives below 1e-5."""
 
+BFLOAT16_BOUND = 0.05
+"""The same with weights and networks in bfloat16, against PyTorch in float32."""
+
 STEPS, LAYERS = 3, 1
 IMAGES = np.random.default_rng(7).random((2, 16, 16, 3), np.float32)
 CALL = dict(
@@ -47,15 +50,19 @@ def their_latents(pipe, **changes):
     return np.moveaxis(latents.numpy(), 1, -1)
 
 
-def our_latents(pipe, **changes):
-    return pipe(image=IMAGES, output_type="latent", noise_at_one="leak", **CALL | noise() | changes).latents
+def our_output(pipe, **changes):
+    return pipe(image=IMAGES, **dict(output_type="latent", noise_at_one="leak") | CALL | noise() | changes)
 
 
-def check_same(ours, pipe, **changes):
-    wanted, found = their_latents(pipe, **changes), our_latents(ours, **changes)
+def check_near(found, wanted, bound=BOUND):
     error = np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
     print(f"relative error {error:.1e}")
-    assert np.isfinite(wanted).all() and error < BOUND
+    assert found.shape == wanted.shape and np.isfinite(wanted).all() and error < bound
+
+
+def check_same(ours, pipe, bound=BOUND, **changes):
+    found = our_output(ours, **changes).latents
+    check_near(found, their_latents(pipe, **changes), bound)
     return found
 
 
@@ -389,11 +396,27 @@ def test_lora_settings_as_diffusers_saves_them(saved, tmp_path):
     check_same(Img2ImgPipeline.from_pretrained(folder, loras=[tmp_path]), pipe)
 
 
-def sgm(unet, text):
+def test_bfloat16_stays_within_its_bound(saved, tmp_path):
+    """A single file with a LoRA, held in bfloat16; PyTorch's in float32."""
+    pipe, folder = saved["sd1"]
+    original_file("sd1", pipe, tmp_path / "model.safetensors")
+    path = tmp_path / "kohya.safetensors"
+    save_file(kohya(*both_factors(pipe, 3)), path)
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder)
+    pipe.load_lora_weights(path)
+    pipe.fuse_lora()
+    ours = Img2ImgPipeline.from_pretrained(
+        tmp_path / "model.safetensors", config=folder, loras=[path], dtype="bfloat16"
+    )
+    found = check_same(ours, pipe, bound=BFLOAT16_BOUND)
+    with pytest.raises(AssertionError):  # or it was not bfloat16 that was measured
+        check_near(found, their_latents(pipe))
+    assert found.dtype == np.float32
+
+
+def sgm(unet, text, attends=(False, True)):
     """kohya's names for SDXL: those of the original UNet."""
-    named = {
-        original_unet_key(f"{name}.weight", LAYERS, [False, True])[: -len(".weight")]: p for name, p in unet.items()
-    }
+    named = {original_unet_key(f"{name}.weight", LAYERS, attends)[: -len(".weight")]: p for name, p in unet.items()}
     return {key.replace("lora_te_", "lora_te1_"): value for key, value in kohya(named, text).items()}
 
 
@@ -543,6 +566,18 @@ def test_external_vae(saved, tmp_path, layout):
     check_same(Img2ImgPipeline.from_pretrained(folder, vae=path), pipe)
 
 
+def test_a_tiny_vae_in_place_of_the_checkpoints(saved, checkpoint):
+    """AutoencoderTiny, there and back; it has no posterior, and 4 pixels per latent."""
+    folder, tiny = saved["sd1"][1], checkpoint("vae_tiny")
+    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder, vae=tiny.torch_model)
+    drawn = torch.randn(2, 4, 4, 4, generator=generator()).numpy()
+    given = dict(noise=np.moveaxis(drawn, 1, -1), posterior_noise=None)
+    found = our_output(Img2ImgPipeline.from_pretrained(folder, vae=tiny.folder), output_type="np", **given)
+    check_near(found.latents, their_latents(pipe))
+    pictures = pipe(image=IMAGES, generator=generator(), output_type="np", **CALL).images
+    check_near(found.images, pictures)
+
+
 def xl_pipeline(checkpoint, text_config, is_refiner):
     """SDXL's parts, random; its refiner lacks the first text encoder."""
     torch.manual_seed(9)
@@ -607,3 +642,51 @@ def test_single_files_of_sdxl(saved_xl, tmp_path, family):
     check_same(ours, pipe)
     assert (ours.text_encoder is None) == (ours.tokenizer is None) == (family == "sdxl-refiner")
     assert open_checkpoint(path, config=folder).flags == FAMILIES[family].flags
+
+
+# down_blocks.1 and up_blocks.0 are those that attend in the tiny SDXL.
+XL_LAYERS = {f"down_blocks.1.attentions.0.transformer_blocks.1.{name}": 2 + i for i, name in enumerate(LINEAR)}
+XL_LAYERS |= {"mid_block.attentions.0.proj_in": 2, "up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_v": 3}
+XL_LAYERS |= {"up_blocks.0.resnets.0.conv1": 3, "up_blocks.1.resnets.0.conv_shortcut": 1}
+XL_LAYERS |= {"down_blocks.0.downsamplers.0.conv": 2}
+
+
+def kohya_xl(unet, text, text_2):
+    second = {key.replace("lora_te_", "lora_te2_"): value for key, value in kohya({}, text_2).items()}
+    return sgm(unet, text, attends=(True, False)) | second
+
+
+def peft_xl(unet, text, text_2):
+    second = {key.replace("text_encoder.", "text_encoder_2."): value for key, value in peft({}, text_2).items()}
+    return peft(unet, text) | second
+
+
+@pytest.mark.parametrize("layout", [kohya_xl, peft_xl])
+def test_lora_of_sdxl_as_diffusers_fuses_it(saved_xl, tmp_path, layout):
+    """UNet and both text encoders."""
+    plain, folder = saved_xl["sdxl"]
+    texts = plain.text_encoder, plain.text_encoder_2.text_model
+    parts = [factors(plain.unet, XL_LAYERS, 1), *(factors(text, TEXT_LAYERS, 2 + i) for i, text in enumerate(texts))]
+    path = tmp_path / "lora.safetensors"
+    save_file(layout(*parts), path)
+    pipe = loaded_xl(folder)
+    pipe.load_lora_weights(path)
+    pipe.fuse_lora(components=["unet", "text_encoder", "text_encoder_2"], lora_scale=0.8)
+    latents = check_same(Img2ImgPipeline.from_pretrained(folder, loras=[(path, 0.8)]), pipe)
+    without = their_latents(plain)
+    assert np.linalg.norm(latents - without) > 0.05 * np.linalg.norm(without)
+
+
+def test_textual_inversion_of_sdxl(saved_xl, tmp_path):
+    """Two vectors for each of the text encoders."""
+    folder = saved_xl["sdxl"][1]
+    torch.manual_seed(8)
+    vectors = {"clip_l": torch.randn(2, 24), "clip_g": torch.randn(2, 16)}
+    path = tmp_path / "toy.safetensors"
+    save_file(vectors, path)
+    pipe = loaded_xl(folder)
+    for key, suffix in (("clip_l", ""), ("clip_g", "_2")):
+        parts = {part: getattr(pipe, part + suffix) for part in ("text_encoder", "tokenizer")}
+        pipe.load_textual_inversion(vectors[key], token="<toy>", **parts)
+    ours = Img2ImgPipeline.from_pretrained(folder, textual_inversions=[(path, "<toy>")])
+    check_same(ours, pipe, prompt=["a <toy> b", "two dogs"], negative_prompt=["grey", "<toy>"])
