@@ -14,7 +14,8 @@ from diffusers import StableDiffusionXLPipeline as TextToImage
 from flax import nnx
 
 from img2img_jax import Img2ImgPipeline
-from img2img_jax.checkpoints.component import _abstract
+from img2img_jax.checkpoints import read_json
+from img2img_jax.checkpoints.component import abstract
 from img2img_jax.checkpoints.parameters import key_of, torch_shape
 from img2img_jax.diffusion.solvers import CHECKPOINT_SCHEDULERS, SCHEDULERS
 from img2img_jax.models import UNet2DConditionModel
@@ -320,6 +321,7 @@ def test_keys_and_shapes_of_the_full_size(kind, tmp_path):
             **FULL_SIZE[kind],
         )
     theirs.save_config(tmp_path)
-    ours = nnx.to_flat_state(nnx.state(_abstract(UNet2DConditionModel, tmp_path / "config.json", jnp.float32)))
+    config = read_json(tmp_path / "config.json")
+    ours = nnx.to_flat_state(nnx.state(abstract(UNet2DConditionModel, config, tmp_path, jnp.float32)))
     found = {key_of(path): torch_shape(path, value.shape) for path, value in ours}
     assert found == {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
