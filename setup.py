@@ -24,6 +24,7 @@ setup(
         "orbax-checkpoint>=0.12.8",
         "pillow>=12.0",
         "safetensors>=0.8",
+        "scipy>=1.17",
         "tokenizers>=0.22",
         "tqdm>=4.67",
         "transformers>=5.23",

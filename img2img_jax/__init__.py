@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from img2img_jax.diffusion.scheduler import Scheduler
     from img2img_jax.diffusion.strength import ResolvedStart
+    from img2img_jax.finder.find_strength import FoundStrength, find_strength
     from img2img_jax.parallel import make_mesh
     from img2img_jax.pipeline import Img2ImgOutput, Img2ImgPipeline
 
@@ -18,9 +19,19 @@ _HOMES = {
     "Img2ImgOutput": "pipeline",
     "ResolvedStart": "diffusion.strength",
     "Scheduler": "diffusion.scheduler",
+    "FoundStrength": "finder.find_strength",
+    "find_strength": "finder.find_strength",
     "make_mesh": "parallel",
 }
-__all__ = ["Img2ImgPipeline", "Img2ImgOutput", "ResolvedStart", "Scheduler", "make_mesh"]
+__all__ = [
+    "FoundStrength",
+    "Img2ImgOutput",
+    "Img2ImgPipeline",
+    "ResolvedStart",
+    "Scheduler",
+    "find_strength",
+    "make_mesh",
+]
 
 
 def __getattr__(name: str):

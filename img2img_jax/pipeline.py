@@ -388,7 +388,7 @@ class Img2ImgPipeline:
             "guidance_scale": column(guidance_scale),
             "seed": column(seed),
         }
-        size, columns = _broadcast(columns | self._conditioner.columns(told))
+        size, columns = broadcast(columns | self._conditioner.columns(told))
         scales = _checked_guidance(columns["guidance_scale"], guidance_rescale)
         table, starts = Scheduler.from_config(
             self.scheduler_config, scheduler, verbatim=self.unet.config.takes_sizes
@@ -417,13 +417,7 @@ class Img2ImgPipeline:
         if from_latents:
             latents = place(source)
         else:
-            latents = programs.encode(
-                *self._vae,
-                place(pictures.to_model(source)),
-                place(keys),
-                place(posterior_noise),
-                tile_size=vae_tile_size,
-            )
+            latents = self._encode(source, keys, posterior_noise, vae_tile_size, place)
         latents = programs.denoise(
             self._unet[0],
             self.mesh,
@@ -442,13 +436,62 @@ class Img2ImgPipeline:
         result = np.asarray(latents)[:size]
         if output_type == "latent":
             return Img2ImgOutput(images=result, latents=result, strength=starts)
-        decoded = programs.decode(*self._vae, latents, tile_size=vae_tile_size)
-        decoded = pictures.to_unit(np.asarray(decoded)[:size])
+        decoded = self._decode(latents, vae_tile_size)[:size]
         if not from_latents:
             # Strength 0 is the input itself, not what the VAE makes of it.
             untouched = np.asarray([s.strength == 0 for s in starts])[:, None, None, None]
             decoded = np.where(untouched, pictures.as_unit(source), decoded)
         return Img2ImgOutput(images=_as(output_type, decoded), latents=result, strength=starts)
+
+    def encode(
+        self, image: Any, *, seed: int | Sequence[int] = 0, vae_tile_size: int | None = None, **sizing: Any
+    ) -> np.ndarray:
+        """Scaled latents of pictures, float32 [B,h,w,c]: what a call with these seeds draws of them, and takes for them.
+
+        Args:
+          image: pictures in any form that a call takes.
+          seed, vae_tile_size, and ``sizing`` (height, width, resize, background): as in a call.
+
+        Raises:
+          ValueError: an argument out of its range, or as many seeds as there are not pictures.
+        """
+        if vae_tile_size is not None:
+            check_tile_size(self.vae, vae_tile_size)
+        source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
+        size, columns = broadcast({"image": list(source), "seed": column(seed)})
+        source, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
+        return np.asarray(self._encode(source, keys, None, vae_tile_size, _Placement(self.mesh, size)))[:size]
+
+    def decode(self, latents: ArrayLike, *, vae_tile_size: int | None = None) -> np.ndarray:
+        """Pictures of scaled latents [B,h,w,c], float32 [B,H,W,3] in 0..1; after ``encode``, the VAE's round trip."""
+        if vae_tile_size is not None:
+            check_tile_size(self.vae, vae_tile_size)
+        latents = _checked_latents(latents, None, None)
+        return self._decode(_Placement(self.mesh, len(latents))(latents), vae_tile_size)[: len(latents)]
+
+    def encode_prompt(
+        self,
+        prompt: str | Sequence[str],
+        negative_prompt: str | Sequence[str] | None = None,
+        *,
+        prompt_syntax: str = "plain",
+        clip_skip: int = 0,
+    ) -> dict[str, np.ndarray]:
+        """What a call takes in place of these texts, by argument: states [B,L,d] and, with SDXL, pooled ones [B,p].
+
+        Raises:
+          ValueError: as a call with these arguments.
+        """
+        check_syntax(prompt_syntax)
+        self._conditioner.check_clip_skip(clip_skip)
+        _, columns = broadcast(self._conditioner.columns({"prompt": prompt, "negative_prompt": negative_prompt}))
+        native = (self.native_size, self.native_size)  # sizes are no part of what is handed back
+        told = self._conditioner(columns, native, guided=True, prompt_syntax=prompt_syntax, clip_skip=clip_skip)
+        states = {"prompt_embeds": told.text[:, 1], "negative_prompt_embeds": told.text[:, 0]}
+        if told.added is None:
+            return states
+        pooled = told.added.text_embeds
+        return states | {"pooled_prompt_embeds": pooled[:, 1], "negative_pooled_prompt_embeds": pooled[:, 0]}
 
     def with_unet(self, unet: UNet2DConditionModel) -> Img2ImgPipeline:
         """The same pipeline around another UNet of the same configuration, such as a fine-tuned one.
@@ -468,9 +511,18 @@ class Img2ImgPipeline:
         Args:
           size: (height, width) of the pictures in pixels.
         """
-        _, columns = _broadcast(self._conditioner.columns({"prompt": list(prompts)}))
+        _, columns = broadcast(self._conditioner.columns({"prompt": list(prompts)}))
         told = self._conditioner(columns, size, guided=True)
         return jax.tree.map(lambda rows: np.concatenate([rows[:, 1], rows[:1, 0]]), told)
+
+    def _encode(
+        self, source: np.ndarray, keys: jax.Array, noise: np.ndarray | None, tile_size: int | None, place: _Placement
+    ) -> jax.Array:
+        images = pictures.to_model(source)
+        return programs.encode(*self._vae, place(images), place(keys), place(noise), tile_size=tile_size)
+
+    def _decode(self, latents: jax.Array, tile_size: int | None) -> np.ndarray:
+        return pictures.to_unit(np.asarray(programs.decode(*self._vae, latents, tile_size=tile_size)))
 
     def _is_latents(self, image: Any) -> bool:
         """Whether ``image`` is a batch of latents: told from pictures by the number of channels."""
@@ -568,7 +620,12 @@ def _given_steps(values: ArrayLike | None, shape: tuple[int, ...], draws: int) -
     return values if draws else None
 
 
-def _broadcast(columns: dict[str, list]) -> tuple[int, dict[str, list]]:
+def broadcast(columns: Mapping[str, list]) -> tuple[int, dict[str, list]]:
+    """The batch's size, and columns of as many entries, from columns of as many or of one.
+
+    Raises:
+      ValueError: a column of another length, named.
+    """
     size = max(len(column) for column in columns.values())
     odd = {name: len(column) for name, column in columns.items() if len(column) not in (1, size)}
     if odd:

@@ -70,6 +70,20 @@ class Evaluator:
             networks["dino"] = StructureDistance.load(dino)
         return cls(networks, names)
 
+    def only(self, *names: str) -> Evaluator:
+        """The same networks for some metrics; "lpips" stands for the one LPIPS that is loaded.
+
+        Raises:
+          ValueError: an unknown name, or "lpips" with none or several loaded.
+        """
+        loaded = [name for name in self._networks if name.startswith("lpips_")]
+        if "lpips" in names and len(loaded) != 1:
+            raise ValueError(
+                f"metric 'lpips' stands for one of {', '.join(loaded) or 'none'} that is loaded; name it, or give "
+                "Evaluator.load one folder of LPIPS weights"
+            )
+        return Evaluator(self._networks, [loaded[0] if name == "lpips" else name for name in names])
+
     def __call__(
         self,
         source: UnitImage,
