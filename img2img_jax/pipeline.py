@@ -446,7 +446,7 @@ class Img2ImgPipeline:
     def encode(
         self, image: Any, *, seed: int | Sequence[int] = 0, vae_tile_size: int | None = None, **sizing: Any
     ) -> np.ndarray:
-        """Scaled latents of pictures, float32 [B,h,w,c]: what a call with these seeds draws of them, and takes for them.
+        """Scaled latents of pictures, float32 [B,h,w,c], as a call with these seeds draws and takes them.
 
         Args:
           image: pictures in any form that a call takes.

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+FACTOR = 4
+"""Values that change by more than this factor between two points are interpolated by their logarithms."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -59,14 +62,18 @@ class Curve:
     def guess(self, value: float, place: int) -> float:
         """Where between points ``place`` and ``place + 1``, which ``value`` lies between, the curve may take it.
 
-        By piecewise cubics that keep monotone data monotone (Fritsch & Carlson, SIAM J. Numer. Anal. 17(2), 1980); half-way
-        beside an infinite value.
+        By piecewise cubics that keep monotone data monotone (Fritsch & Carlson, SIAM J. Numer. Anal. 17(2), 1980), of
+        the values' logarithms where they change by a factor, as squared errors do. Half-way beside an infinite value.
         """
-        low, high = self.strengths[place : place + 2]
-        points = np.asarray([pair for pair in self.pairs if math.isfinite(pair[1])])
-        if not all(map(math.isfinite, self.values[place : place + 2])):
+        (low, before), (high, after) = self.pairs[place : place + 2]
+        least, most = min(before, after), max(before, after)
+        if not math.isfinite(most - least):
             return (low + high) / 2
-        roots = PchipInterpolator(*points.T).solve(value, extrapolate=False)
+        points = np.asarray([pair for pair in self.pairs if math.isfinite(pair[1])]).T
+        if 0 < FACTOR * least < most:
+            points = points[:, points[1] > 0]
+            points[1], value = np.log(points[1]), math.log(value)
+        roots = PchipInterpolator(*points).solve(value, extrapolate=False)
         # A flat piece has no single root, and an end is a strength that was tried already.
         roots = roots[(roots > low) & (roots < high)]
         return float(roots[0]) if len(roots) else (low + high) / 2

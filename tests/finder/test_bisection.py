@@ -14,6 +14,7 @@ CURVES = {
     "convex": lambda s: math.exp(-3 * s),
     "concave": lambda s: 1 - s**3,
     "sigmoid": lambda s: 1 / (1 + math.exp(12 * (s - 0.6))),
+    "exponential": lambda s: math.expm1(7 * s),
     "rising": lambda s: s**2,
 }
 
