@@ -3,6 +3,7 @@
 img2img --image in.png --prompt "a green apple, 3d style" --strength 0.6 --output out.png
 img2img --image in.png --prompt "a green apple" --strength 0.2,0.5,0.8 --seed 0,1 --output folder
 img2img --image folder --output other_folder        (prompts from folder/metadata.jsonl)
+img2img --image in.png --prompt "a green apple" --strength auto:ssim=0.7        (the strength that leaves this SSIM)
 img2img --from_png out.png                          (the same picture again; other flags override)
 """
 
@@ -20,6 +21,7 @@ from absl import flags
 from tqdm import tqdm
 
 from img2img_jax import images, metadata, sweep
+from img2img_jax.finder.target import PREFIX, Target
 from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.outputs import Sheet, plan_outputs
 
@@ -33,6 +35,7 @@ class Options:
     image: str | None
     prompt: str | None
     strength: tuple[float, ...]
+    target: Target | None
     seed: tuple[int, ...]
     negative_prompt: str | None
     num_inference_steps: int
@@ -123,7 +126,12 @@ def define_flags() -> flags.FlagValues:
     text("image", None, f"The picture to start from, or a folder of pictures (prompts in its {MANIFEST}).")
     text("prompt", None, "What the picture is to become.")
     text("negative_prompt", None, "What it is not to become.")
-    text("strength", "0.8", "How far to go, 0 (the input) to 1 (nothing of it left); several: 0.2,0.5,0.8.")
+    text(
+        "strength",
+        "0.8",
+        "How far to go, 0 (the input) to 1 (nothing of it left); several: 0.2,0.5,0.8; or auto:ssim=0.7, a metric"
+        " of docs/metrics.md and the value to reach, each picture with its own strength.",
+    )
     text("seed", "0", "Random seed, 0 to 4294967295; several: 0,1,2.")
     text("output", None, "PNG file, or folder for several pictures. Default: output.png, or output/.")
     text("from_png", None, "Repeat this picture, made by img2img; other flags override its parameters.")
@@ -178,13 +186,19 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
     samples, failures = _load_samples(inputs, options, pipe)
     if recorded:
         _compare(recorded, provenance, samples, values)
+    if options.target:
+        samples, missed = _with_found_strengths(pipe, samples, options, values.batch_size)
+        failures += missed
+        strengths = [sample.strength for sample in samples]
+        outputs = plan_outputs(_output(values, inputs, options), inputs, strengths or options.strength, options.seed)
     batches = sweep.make_batches(samples, values.batch_size)
     if recorded and len(samples) == 1 and not values["batch_size"].present:
         batches = [sweep.Batch(samples=samples, size=recorded.batch_size, first=recorded.batch_index)]
     settings = sweep.Settings(
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(sweep.Settings)}
     )
-    sheet = Sheet([item.path for item in inputs], options.strength, _title(options))
+    paths = [item.path for item in inputs]
+    sheet = Sheet(paths, options.strength, _title(options), one_column=options.target is not None)
     outputs.folder.mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(samples), unit="picture", desc="img2img") as bar:
         for result in sweep.run(pipe, batches, settings, provenance):
@@ -201,19 +215,25 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
 
 
 def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Options:
-    options = {}
+    options: dict = {"target": _target(values)}
     for field in dataclasses.fields(Options):
+        if field.name == "target":
+            continue
         flag = values[_FLAG_OF.get(field.name, field.name)]
         value = flag.value
         if recorded and not flag.present:
             value = getattr(recorded, field.name)
             if field.name in ("strength", "seed"):
                 value = (value,)
+        elif field.name == "strength" and options["target"]:
+            value = (0.5,)  # until the pictures are there and theirs are found
         elif field.name in ("strength", "seed"):
             value = _numbers(flag.name, value, float if field.name == "strength" else int)
         options[field.name] = value
     if values["model"].present:
         options |= {name: values[_FLAG_OF.get(name, name)].value for name in _OF_THE_MODEL}
+    if options["target"]:
+        options["strength_mode"] = "continuous"  # as they are found
     for name in ("model", "scheduler", "family", "tokenizer", "prediction_type", "vae"):
         options[name] = options[name] or None  # --scheduler= asks for the default again
     for name in ("tokenizer", "vae"):
@@ -237,6 +257,21 @@ def _loading(options: Options) -> dict[str, object]:
     optional = {name: getattr(options, name) for name in ("family", "tokenizer", "prediction_type", "vae")}
     optional |= {"loras": [_lora(text) for text in options.loras], "textual_inversions": embeddings}
     return loading | {name: value for name, value in optional.items() if value}
+
+
+def _target(values: flags.FlagValues) -> Target | None:
+    """What `--strength` asks to be reached, or None for numbers."""
+    if not values.strength.startswith(PREFIX):
+        return None
+    if values["strength_mode"].present and values.strength_mode != "continuous":
+        raise flags.IllegalFlagValueError(
+            f"--strength_mode {values.strength_mode} does not go with --strength {values.strength}, whose strengths are"
+            " found in continuous mode; leave it out"
+        )
+    try:
+        return Target.parse(values.strength)
+    except ValueError as error:
+        raise flags.IllegalFlagValueError(f"--strength {error}") from None
 
 
 def _lora(text: str) -> tuple[str, float]:
@@ -319,6 +354,38 @@ def _load_samples(inputs: Sequence[Input], options: Options, pipe) -> tuple[list
             for seed in options.seed
         ]
     return samples, failures
+
+
+def _with_found_strengths(
+    pipe, samples: list[sweep.Sample], options: Options, batch_size: int
+) -> tuple[list[sweep.Sample], int]:
+    """The samples at the strengths that reach the target, and how many cannot; these are reported on standard error."""
+    from img2img_jax import find_strength
+
+    shared = ("num_inference_steps", "guidance_scale", "negative_prompt", "scheduler", "noise_at_one")
+    settings = {name: getattr(options, name) for name in (*shared, "prompt_syntax", "clip_skip", "vae_tile_size")}
+    points, placed, failures = min(2, batch_size), [], 0
+    for batch in sweep.make_batches(samples, batch_size // points):
+        rows = batch.rows()
+        found = find_strength(
+            pipe,
+            np.stack([row.pixels for row in rows]),
+            [row.prompt for row in rows],
+            target={options.target.metric: options.target.asked},
+            seed=[row.seed for row in rows],
+            points=points,
+            **settings,
+        )
+        for sample, each in zip(batch.samples, found, strict=False):
+            if not each.reached:
+                failures += 1
+                _fail(f"{sample.image}, seed {sample.seed}: {each.problem}", 1)
+                continue
+            value = f"{each.target.metric} {each.value:.4g} at strength {each.strength:g}"
+            tried = f"{each.evaluations} strengths tried"
+            tqdm.write(f"img2img: {sample.image}, seed {sample.seed}: {value} ({tried})", file=sys.stderr)
+            placed.append(dataclasses.replace(sample, strength=each.strength))
+    return placed, failures
 
 
 def _warn_if_large(path: Path, pixels: np.ndarray, native_size: int) -> None:

@@ -84,16 +84,21 @@ def _names(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 class Sheet:
-    """Gathers results and writes them as contact sheets: a row per picture and seed, a column per strength."""
+    """Gathers results and writes them as contact sheets: a row per picture and seed, a column per strength.
 
-    def __init__(self, images: Sequence[Path], strengths: Sequence[float], title: str):
+    With `one_column` each row has a strength of its own, which its label says.
+    """
+
+    def __init__(self, images: Sequence[Path], strengths: Sequence[float], title: str, *, one_column: bool = False):
         self.images, self.strengths, self.title, self.rows = list(images), sorted(strengths), title, {}
+        self.one_column = one_column
 
     def add(self, result: Result) -> None:
         sample = result.sample
         row = self.rows.setdefault((sample.image, sample.seed), {"prompt": sample.prompt})
         row["input"] = shrink(Image.fromarray(sample.pixels), THUMBNAIL)
-        row[sample.strength] = shrink(result.picture, THUMBNAIL)
+        row["own" if self.one_column else sample.strength] = shrink(result.picture, THUMBNAIL)
+        row["strength"] = f"strength {number(sample.strength)}"
 
     def write(self, path: Path) -> list[Path]:
         """Writes `path`, or for many rows several files numbered after it; returns their paths."""
@@ -107,13 +112,18 @@ class Sheet:
 
     def _page(self, keys: Iterable[tuple[Path, int]]) -> Image.Image:
         keys = list(keys)
-        columns = ["input", *self.strengths]
+        columns = ["input", "own"] if self.one_column else ["input", *self.strengths]
+        labels = ["output"] if self.one_column else [f"strength {number(strength)}" for strength in self.strengths]
         return contact_sheet(
             [[self.rows[key].get(column) for column in columns] for key in keys],
-            row_labels=[f"{_shorten(self.rows[key]['prompt'])}\n{key[0].name}\nseed {key[1]}" for key in keys],
-            column_labels=["input", *(f"strength {number(strength)}" for strength in self.strengths)],
+            row_labels=[self._row_label(key) for key in keys],
+            column_labels=["input", *labels],
             title=self.title,
         )
+
+    def _row_label(self, key: tuple[Path, int]) -> str:
+        own = f"\n{self.rows[key]['strength']}" if self.one_column else ""
+        return f"{_shorten(self.rows[key]['prompt'])}\n{key[0].name}\nseed {key[1]}{own}"
 
 
 def _shorten(prompt: str, length: int = 200) -> str:

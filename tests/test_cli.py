@@ -1,6 +1,7 @@
 """The command end to end, with a small stand-in for the pipeline."""
 
 import dataclasses
+import importlib
 import inspect
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from img2img_jax import Img2ImgPipeline, cli
+from img2img_jax.finder.target import Target
 from img2img_jax.metadata import read_parameters
 
 
@@ -481,3 +483,64 @@ def test_a_changed_lora_is_said(run, tmp_path, capsys):
     (tmp_path / "a.safetensors").write_bytes(b"other")
     assert run("--from_png", "out.png") == 0
     assert "the weights of" in capsys.readouterr().err
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Calls of the strength finder, in place of which a stand-in answers: 0.3 and a little, or not at all."""
+    module = importlib.import_module("img2img_jax.finder.find_strength")
+    real, calls = inspect.signature(module.find_strength), []
+
+    def find_strength(*arguments, **keywords):
+        calls.append(real.bind(*arguments, **keywords).arguments)
+        [(metric, value)] = keywords["target"].items()
+        return [
+            types.SimpleNamespace(
+                reached=value in ("knee", 0.7),
+                problem=f"{metric}={value} is out of reach",
+                target=Target.of(keywords["target"]),
+                value=0.71,
+                strength=round(0.3 + 0.0123 * seed, 4),
+                evaluations=6,
+            )
+            for seed in keywords["seed"]
+        ]
+
+    monkeypatch.setattr(module, "find_strength", find_strength)
+    return calls
+
+
+def test_a_found_strength_is_recorded_and_repeated(run, pipe, picture, found, capsys):
+    arguments = ("--image", picture, "--prompt", "apple", "--seed", 1, "--guidance_scale", 3, "--output", "out.png")
+    assert run(*arguments, "--strength", "auto:ssim=0.7") == 0
+    assert "ssim 0.71 at strength 0.3123 (6 strengths tried)" in capsys.readouterr().err
+    recorded = read_parameters("out.png")
+    assert (recorded.strength, recorded.strength_mode, recorded.seed) == (0.3123, "continuous", 1)
+    assert (found[0]["target"], found[0]["prompt"], found[0]["guidance_scale"]) == ({"ssim": 0.7}, ["apple"], 3)
+    assert run("--from_png", "out.png", "--output", "again.png") == 0
+    np.testing.assert_array_equal(_pixels("again.png"), _pixels("out.png"))
+
+
+def test_every_picture_of_a_folder_gets_its_own_strength(run, tmp_path, found):
+    for name in ("a", "b"):
+        _picture(tmp_path / "in" / f"{name}.png")
+    options = ("--image", "in", "--prompt", "apple", "--seed", "0,2", "--output", "out", "--batch_size", 4)
+    assert run(*options, "--strength", "auto:clip_text=knee") == 0
+    names = [f"{name}_strength{text}.png" for name in "ab" for text in ("0.3246_seed2", "0.3_seed0")]
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted([*names, "contact_sheet.png"])
+    assert [call["image"].shape for call in found] == [(2, 16, 16, 3)] * 2  # times two strengths: a batch of four
+
+
+def test_a_target_out_of_reach_is_a_failure(run, picture, found, capsys):
+    assert run("--image", picture, "--prompt", "apple", "--strength", "auto:ssim=2") == 1
+    assert "seed 0: ssim=2.0 is out of reach" in _error(capsys)
+    assert not Path("output.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [(("--strength=auto:ssim",), "auto:METRIC=VALUE"), (("--strength=auto:ssim=1", "--strength_mode=exact"), "exact")],
+)
+def test_unusable_targets(run, picture, capsys, flags, message):
+    assert run("--image", picture, "--prompt", "apple", *flags) == 2
+    assert message in _error(capsys)

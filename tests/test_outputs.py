@@ -84,3 +84,15 @@ def test_many_rows_make_several_sheets(tmp_path):
         sheet.add(_result("a", 0.5, "red", seed))
     assert sheet.write(tmp_path / "s.png") == [tmp_path / "s.png", tmp_path / "s_2.png"]
     assert Image.open(tmp_path / "s.png").height > 5 * Image.open(tmp_path / "s_2.png").height
+
+
+def test_strengths_of_their_own_share_one_column(tmp_path):
+    def width(one_column):
+        sheet = Sheet([Path("a"), Path("b")], [0.1, 0.9], "", one_column=one_column)
+        for name, strength, color in [("a", 0.1, "red"), ("b", 0.9, "blue")]:
+            sheet.add(_result(name, strength, color))
+        sheet.write(tmp_path / "s.png")
+        pixels = np.asarray(Image.open(tmp_path / "s.png"))
+        return [np.nonzero((pixels == color).all(-1))[1].min() for color in [(255, 0, 0), (0, 0, 255)]]
+
+    assert np.diff(width(True)) == 0 < np.diff(width(False))

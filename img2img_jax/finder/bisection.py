@@ -15,11 +15,13 @@ from img2img_jax.finder.target import Target
 EVALUATIONS = 6
 """A third of a sweep of 20 strengths."""
 SWEEP = 20
+DIGITS = 4
+"""Decimals of the strengths tried, so that an answer can be typed again."""
 
 
 def first_strengths(count: int) -> list[float]:
     """The first round: evenly spaced, 1 included; at 0 the curve is known for free."""
-    return [place / count for place in range(1, count + 1)]
+    return [_rounded(place / count) for place in range(1, count + 1)]
 
 
 def next_strengths(curve: Curve, target: Target, count: int, *, last: bool) -> list[float]:
@@ -40,7 +42,7 @@ def next_strengths(curve: Curve, target: Target, count: int, *, last: bool) -> l
         shares = min(max(guess, 1 / 16), 15 / 16) + (even - 1 / 2) / 8
     else:
         shares = (guess + even) / 2
-    return [low + (high - low) * float(share) for share in shares]
+    return [_rounded(low + (high - low) * share) for share in shares]
 
 
 def _nearest(curve: Curve, target: Target) -> int:
@@ -57,7 +59,11 @@ def _around(curve: Curve, place: int, count: int) -> list[float]:
     for number, (low, high) in enumerate(stretches):
         share = len(range(number, count, len(stretches)))
         strengths += np.linspace(low, high, share + 2)[1:-1].tolist()
-    return sorted(strengths)
+    return sorted(map(_rounded, strengths))
+
+
+def _rounded(strength: float) -> float:
+    return max(round(float(strength), DIGITS), 10**-DIGITS)  # 0 would run nothing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -54,5 +54,10 @@ class Target:
         except ValueError:
             raise ValueError(f"{text!r}: {value!r} is neither a finite number nor {KNEE}; give one of them") from None
 
+    @property
+    def asked(self) -> float | str:
+        """The value, or "knee"."""
+        return KNEE if self.value is None else self.value
+
     def __str__(self) -> str:
         return f"{self.metric}={KNEE if self.value is None else f'{self.value:g}'}"

@@ -25,7 +25,7 @@ def search(function, target, *, points=2, rounds=3, tolerance=None):
     for number in range(rounds):
         last = number == rounds - 1
         strengths = next_strengths(curve, target, points, last=last) if number else first_strengths(points)
-        assert len(strengths) == points and all(0 < s <= 1 for s in strengths)
+        assert len(strengths) == points and all(0 < s <= 1 and s == round(s, 4) for s in strengths)
         curve = curve.extended((s, function(s)) for s in strengths)
         found = answer(curve, target, tolerance)
         if found.reached and target.value is not None:
@@ -52,11 +52,11 @@ def test_every_value_of_a_monotone_curve_is_reached_with_a_third_of_a_sweep(name
 def test_the_bracket_shrinks_as_promised_however_bad_the_guess(points):
     # Nearly a step: a guess says nothing.
     curve, before = Curve(strengths=(0.0, 1.0), values=(1.0, 0.0)), 1.0
-    for _ in range(8):
+    for _ in range(6):
         strengths = next_strengths(curve, Target(metric="m", value=0.01), points, last=False)
         curve = curve.extended((s, 1.0 if s < 0.9017 else 0.0) for s in strengths)
         low, high = curve.strengths[(place := curve.crossing(0.01)) : place + 2]
-        assert low < 0.9017 <= high and high - low <= before * (points + 2) / (2 * points + 2) + 1e-12
+        assert low < 0.9017 <= high and high - low <= before * (points + 2) / (2 * points + 2) + 1e-4  # rounded
         before = high - low
     assert answer(curve, Target(metric="m", value=0.01), 1e-3).problem.startswith("m=0.01 was passed but not met")
 
