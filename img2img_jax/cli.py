@@ -239,7 +239,7 @@ def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Op
     for name in ("tokenizer", "vae"):
         if options[name] and os.path.exists(options[name]):  # else a hub id
             options[name] = os.path.abspath(options[name])
-    for name, split in (("loras", _lora), ("textual_inversions", _textual_inversion)):
+    for name, split in (("loras", metadata.split_lora), ("textual_inversions", metadata.split_textual_inversion)):
         pairs = (split(text) for text in options[name] if text)  # --lora= asks for none
         options[name] = tuple(
             os.path.abspath(path) + (f":{detail}" if detail is not None else "") for path, detail in pairs
@@ -252,10 +252,10 @@ def _loading(options: Options) -> dict[str, object]:
     loading = {name: getattr(options, name) for name in ("model", "dtype", "revision", "variant")}
     embeddings = [
         (path, token) if token is not None else path
-        for path, token in map(_textual_inversion, options.textual_inversions)
+        for path, token in map(metadata.split_textual_inversion, options.textual_inversions)
     ]
     optional = {name: getattr(options, name) for name in ("family", "tokenizer", "prediction_type", "vae")}
-    optional |= {"loras": [_lora(text) for text in options.loras], "textual_inversions": embeddings}
+    optional |= {"loras": [metadata.split_lora(text) for text in options.loras], "textual_inversions": embeddings}
     return loading | {name: value for name, value in optional.items() if value}
 
 
@@ -272,21 +272,6 @@ def _target(values: flags.FlagValues) -> Target | None:
         return Target.parse(values.strength)
     except ValueError as error:
         raise flags.IllegalFlagValueError(f"--strength {error}") from None
-
-
-def _lora(text: str) -> tuple[str, float]:
-    """Path and weight of `path:weight`; without a weight (or with a drive's colon only) it is 1."""
-    path, colon, weight = text.rpartition(":")
-    try:
-        return (path, float(weight)) if colon else (text, 1.0)
-    except ValueError:
-        return text, 1.0
-
-
-def _textual_inversion(text: str) -> tuple[str, str | None]:
-    """Path and token of `path:token`; what has a slash in it is no token but the rest of a path."""
-    path, colon, token = text.rpartition(":")
-    return (path, token) if colon and token and not set(token) & set("/\\") else (text, None)
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple:

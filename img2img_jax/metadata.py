@@ -205,6 +205,21 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def split_lora(text: str) -> tuple[str, float]:
+    """Path and weight of `path:weight`; without a weight (or with a drive's colon only) it is 1."""
+    path, colon, weight = text.rpartition(":")
+    try:
+        return (path, float(weight)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
+
+
+def split_textual_inversion(text: str) -> tuple[str, str | None]:
+    """Path and token of `path:token`; what has a slash in it is no token but the rest of a path."""
+    path, colon, token = text.rpartition(":")
+    return (path, token) if colon and token and not set(token) & set("/\\") else (text, None)
+
+
 def provenance(
     folder: str | os.PathLike,
     *,
@@ -233,8 +248,8 @@ def provenance(
     folder = Path(folder).resolve()
     # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
     commit = folder.name if folder.parent.name == "snapshots" else revision
-    embeddings = [text if os.path.exists(text) else text.rpartition(":")[0] or text for text in textual_inversions]
-    others = [*(lora.rpartition(":")[0] for lora in loras), *embeddings, *(p for p in (vae, tokenizer) if p)]
+    merged = [*map(split_lora, loras), *map(split_textual_inversion, textual_inversions)]
+    others = [*(path for path, _ in merged), *(path for path in (vae, tokenizer) if path)]
     return {
         "resize": resize,
         "background": background,

@@ -484,9 +484,9 @@ class Img2ImgPipeline:
         """
         check_syntax(prompt_syntax)
         self._conditioner.check_clip_skip(clip_skip)
-        _, columns = broadcast(self._conditioner.columns({"prompt": prompt, "negative_prompt": negative_prompt}))
         native = (self.native_size, self.native_size)  # sizes are no part of what is handed back
-        told = self._conditioner(columns, native, guided=True, prompt_syntax=prompt_syntax, clip_skip=clip_skip)
+        given = {"prompt": prompt, "negative_prompt": negative_prompt}
+        told = self._told(given, native, prompt_syntax=prompt_syntax, clip_skip=clip_skip)
         states = {"prompt_embeds": told.text[:, 1], "negative_prompt_embeds": told.text[:, 0]}
         if told.added is None:
             return states
@@ -511,9 +511,13 @@ class Img2ImgPipeline:
         Args:
           size: (height, width) of the pictures in pixels.
         """
-        _, columns = broadcast(self._conditioner.columns({"prompt": list(prompts)}))
-        told = self._conditioner(columns, size, guided=True)
+        told = self._told({"prompt": list(prompts)}, size)
         return jax.tree.map(lambda rows: np.concatenate([rows[:, 1], rows[:1, 0]]), told)
+
+    def _told(self, given: Mapping[str, Any], size: tuple[int, int], **reading: Any) -> Condition:
+        """[B, 2, ...]: under the negative prompts and under the prompts."""
+        _, columns = broadcast(self._conditioner.columns(given))
+        return self._conditioner(columns, size, guided=True, **reading)
 
     def _encode(
         self, source: np.ndarray, keys: jax.Array, noise: np.ndarray | None, tile_size: int | None, place: _Placement

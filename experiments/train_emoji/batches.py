@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,10 +35,15 @@ def pictures_at(emoji: EmojiSet, *, batch_size: int, num_concepts: int = 0, seed
     return draw
 
 
+def spread(items: Sequence, count: int) -> np.ndarray:
+    """``count`` of the items, evenly over all of them, the first and the last included."""
+    return np.asarray(items)[np.linspace(0, len(items) - 1, count).astype(int)]
+
+
 def held_out(emoji: EmojiSet, split: str, count: int) -> np.ndarray:
     """Indices of ``count`` pictures of a held-out split, spread evenly over it; training styles only."""
     chosen = np.asarray([i for i in emoji.select(split=split) if emoji.records[i].style in STYLES])
-    return chosen[np.linspace(0, len(chosen) - 1, min(count, len(chosen))).astype(int)]
+    return spread(chosen, min(count, len(chosen)))
 
 
 def load_emoji(folder: str | None, resolution: int) -> EmojiSet:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from batches import held_out, load_emoji
+from batches import held_out, load_emoji, spread
 from card import write_card
 from colour_judge import LEAST_COLOURED, coloured, shows_colour
 from flax import nnx
@@ -57,6 +57,7 @@ class Evaluation:
 
     def __init__(self, model: Path, emoji: EmojiSet, judge: PictureJudge):
         self.model, self.emoji, self.judge = model, emoji, judge
+        self.judge_itself = judged_by(judge, emoji)
         self.pipe = Img2ImgPipeline.from_pretrained(model)
         self.features = CLIPFeatures.load(model / "clip")
         self.evaluator = Evaluator({"clip": self.features}, ["psnr", "ssim", "edge_f1", "clip_text"])
@@ -105,8 +106,7 @@ class Evaluation:
             index = held_out(self.emoji, split, 256)
             own = [canonical(self.emoji.records[i]) for i in index]
             others = list(dict.fromkeys(text for text in every if text not in own))
-            spread = np.linspace(0, len(others) - 1, 256 - len(own)).astype(int)
-            texts = self.features.texts(own + [others[i] for i in spread])
+            texts = self.features.texts(own + spread(others, 256 - len(own)).tolist())
             scores = np.asarray(self.features.pictures(self.emoji.images[index] / np.float32(255))) @ texts.T
             result[f"top1_of_256_{split}"] = float((scores.argmax(-1) == np.arange(len(index))).mean())
             result[f"pictures_{split}"] = len(index)
@@ -132,7 +132,7 @@ class Evaluation:
         self._sheet("card_styles.png", rows, names, list(STYLES), "Text-to-image (strength 1): style words")
         found = self.judge(np.uint8(drawn * 255))[1].argmax(-1)
         hit = np.mean([self.judge.styles[k] == style for k, (_, style) in zip(found, cases, strict=True)])
-        return {"obeyed": float(hit), "judge_accuracy_on_real_pictures": judged_by(self.judge, self.emoji)["style"]}
+        return {"obeyed": float(hit), "judge_accuracy_on_real_pictures": self.judge_itself["style"]}
 
     def _blank(self, count: int) -> np.ndarray:
         return np.full((count, self.size, self.size, 3), 255, np.uint8)
@@ -140,7 +140,7 @@ class Evaluation:
     def _names(self, count: int) -> list[str]:
         records = [self.emoji.records[i] for i in self.seen]
         names = list(dict.fromkeys(r.name for r in sorted(records, key=lambda r: r.concept_rank)))
-        return [names[i] for i in np.linspace(0, len(names) - 1, count).astype(int)]
+        return spread(names, count).tolist()
 
     def concepts(self) -> dict[str, float]:
         """Strength 1: is the name among the top 5 of 100, for CLIP and for the judge?"""
@@ -149,7 +149,7 @@ class Evaluation:
         groups = {"seen": self._names(36), "unseen": unseen[:36]}
         others = [name for name in records if name not in {*groups["seen"], *groups["unseen"]}]
         column = {concept: k for k, concept in enumerate(self.judge.concepts)}
-        result = {"judge_top1_of_all_on_real_pictures": judged_by(self.judge, self.emoji)["concept"]}
+        result = {"judge_top1_of_all_on_real_pictures": self.judge_itself["concept"]}
         for group, names in groups.items():
             choices = names + others[: 100 - len(names)]
             drawn = self.draw([f"{name}, flat style" for name in names], self._blank(len(names)), 1.0, seed=7)
@@ -168,8 +168,7 @@ class Evaluation:
 
     def drawings(self) -> dict[str, float]:
         """Line drawings coloured in at 0.7 and 0.85: filled, in the prompt's colour, on the outline?"""
-        index = [i for i in self.seen if self.emoji.records[i].style == LINE_DRAWING]
-        index = np.asarray(index)[np.linspace(0, len(index) - 1, 12).astype(int)]
+        index = spread([i for i in self.seen if self.emoji.records[i].style == LINE_DRAWING], 12)
         images, result, columns = np.asarray(self.emoji.images[index]), {}, []
         words = [COLOURS[k % len(COLOURS)] for k in range(len(index))]
         names = [split_colour(clean_name(self.emoji.records[i].name))[1] for i in index]
@@ -190,7 +189,7 @@ class Evaluation:
     def strengths(self) -> dict[str, object]:
         """Seen pictures redrawn in another style: fidelity to the input and CLIP cosine to the prompt, by strength."""
         grid = [round(0.1 * i, 1) for i in range(1, 11)]
-        index = self.seen[np.linspace(0, len(self.seen) - 1, 12).astype(int)]
+        index = spread(self.seen, 12)
         images = np.asarray(self.emoji.images[index])
         prompts = []
         for i in index:

@@ -10,13 +10,12 @@ import jax
 import numpy as np
 from batches import augmented
 from flax import nnx
-from tqdm import tqdm
 
 from img2img_jax.data.captions import caption
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import AutoencoderKL
-from img2img_jax.training.pixels import to_model
+from img2img_jax.training.latents import encode_pictures
 
 
 def weights_digest(module: nnx.Module) -> str:
@@ -25,14 +24,6 @@ def weights_digest(module: nnx.Module) -> str:
     for leaf in jax.tree.leaves(nnx.state(module)):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()[:12]
-
-
-def encode_pictures(vae: AutoencoderKL, images: np.ndarray, size: int = 16) -> np.ndarray:
-    """Scaled latents (posterior means), float32 [n, h, w, c], of uint8 pictures [n, H, W, 3], ``size`` at a time."""
-    encode = nnx.jit(lambda vae, x: vae.scale(vae.encode(to_model(x))[0]))
-    padded = np.concatenate([images, np.repeat(images[-1:], -len(images) % size, 0)])
-    batches = tqdm(range(0, len(padded), size), desc="encoding")
-    return np.concatenate([np.asarray(encode(vae, padded[i : i + size])) for i in batches])[: len(images)]
 
 
 class LatentCache:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from img2img_jax.checkpoints import read_json
 from img2img_jax.models.layers import GroupNorm, conv
 from img2img_jax.training.fit import restore_ema
-from img2img_jax.training.pixels import to_model
+from img2img_jax.training.pixels import batches_of, to_model
 from img2img_jax.types import Image
 
 _KW = dict(dtype=jnp.float32, param_dtype=jnp.float32)
@@ -76,8 +76,7 @@ class PictureJudge:
 
     def __call__(self, images: np.ndarray, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
         """Of uint8 pictures [n, H, W, 3]: [n, concepts] and [n, styles]."""
-        padded = np.concatenate([images, np.repeat(images[-1:], -len(images) % size, 0)])
-        parts = [self._logits(self.state, padded[i : i + size]) for i in range(0, len(padded), size)]
+        parts = [self._logits(self.state, batch) for batch in batches_of(images, size)]
         concepts, styles = (
             np.concatenate([jax.nn.log_softmax(x) for x in logits]) for logits in zip(*parts, strict=True)
         )

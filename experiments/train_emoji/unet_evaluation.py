@@ -7,8 +7,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batches import spread
 from flax import nnx
-from latent_cache import LatentCache, encode_pictures
+from latent_cache import LatentCache
 from preview import Preview
 from sheet import save_sheet
 
@@ -18,6 +19,7 @@ from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.models import AutoencoderKL, CLIPTextModel
 from img2img_jax.training.diffusion_loss import NoiseTable, caption_gap, denoising_errors
+from img2img_jax.training.latents import encode_pictures
 
 SHOWN = 32
 
@@ -44,7 +46,7 @@ class UNetEvaluation:
         text, emoji, self.sets = nnx.split(encoder), cache.emoji, {}
         for split in ("train", "unseen_style", "unseen_concept"):
             index = cache.index if split == "train" else emoji.select(split=split)
-            index = index[np.linspace(0, len(index) - 1, SHOWN).astype(int)]
+            index = spread(index, SHOWN)
             ids = np.asarray(tokenizer([canonical(emoji.records[i]) for i in index]))
             self.sets[split] = encode_pictures(vae, emoji.images[index]), programs.read_prompts(*text, ids)[0]
         self.measure = jax.jit(self._measure)

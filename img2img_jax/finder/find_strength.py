@@ -127,10 +127,10 @@ def find_strength(
         pipe=pipe,
         evaluate=evaluator,
         points=points,
-        source=images.as_unit(source),
-        latents=pipe.encode(source, seed=columns["seed"], vae_tile_size=vae_tile_size),
-        prompt=columns["prompt"],
-        source_prompt=None if source_prompt is None else columns["source_prompt"],
+        source=np.repeat(images.as_unit(source), points, axis=0),
+        latents=np.repeat(pipe.encode(source, seed=columns["seed"], vae_tile_size=vae_tile_size), points, axis=0),
+        prompt=_repeat(columns["prompt"], points),
+        source_prompt=None if source_prompt is None else _repeat(columns["source_prompt"], points),
         call=dict(
             **{name: np.repeat(states, points, axis=0) for name, states in texts.items()},
             seed=_repeat(columns["seed"], points),
@@ -186,7 +186,10 @@ def _found(curve: Curve, found: Answer, aim: Target, evaluations: int, made: Map
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class _Trials:
-    """Makes and measures ``points`` pictures of each of B samples at a time."""
+    """Makes and measures ``points`` pictures of each of B samples at a time.
+
+    All that is given per sample stands here ``points`` times, one after the other.
+    """
 
     pipe: Img2ImgPipeline
     evaluate: Evaluator
@@ -201,7 +204,7 @@ class _Trials:
         """For each sample (strength, value, picture, start) of each of its strengths."""
         out = self.pipe(
             None,
-            np.repeat(self.latents, self.points, axis=0),
+            self.latents,
             strength=[strength for row in strengths for strength in row],
             strength_mode="continuous",
             output_type="np",
@@ -213,18 +216,16 @@ class _Trials:
 
     def round_trip(self) -> list[float]:
         """The metric of each sample when the VAE alone has worked on it."""
-        latents = np.repeat(self.latents, self.points, axis=0)
-        decoded = self.pipe.decode(latents, vae_tile_size=self.call["vae_tile_size"])
-        return self._values(decoded, latents)[:: self.points]
+        decoded = self.pipe.decode(self.latents, vae_tile_size=self.call["vae_tile_size"])
+        return self._values(decoded, self.latents)[:: self.points]
 
     def _values(self, pictures: np.ndarray, latents: np.ndarray) -> list[float]:
-        source_prompt = self.source_prompt and _repeat(self.source_prompt, self.points)
         values = self.evaluate(
-            np.repeat(self.source, self.points, axis=0),
+            self.source,
             pictures,
-            prompt=_repeat(self.prompt, self.points),
-            source_prompt=source_prompt,
-            source_latents=np.repeat(self.latents, self.points, axis=0),
+            prompt=self.prompt,
+            source_prompt=self.source_prompt,
+            source_latents=self.latents,
             output_latents=latents,
         )
         [column] = values.values()

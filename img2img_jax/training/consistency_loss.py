@@ -42,13 +42,13 @@ class ConsistencyConfig:
 def student_of(teacher: UNet2DConditionModel, cond_dim: int) -> UNet2DConditionModel:
     """A copy of ``teacher`` with a guidance embedding ``cond_dim`` wide, of weight 0: at first it answers alike."""
     config = dataclasses.replace(teacher.config, time_cond_proj_dim=cond_dim)
-    student, known = UNet2DConditionModel(config, rngs=nnx.Rngs(0)), dict(nnx.to_flat_state(nnx.state(teacher)))
+    graphdef, shapes = nnx.split(nnx.eval_shape(lambda: UNet2DConditionModel(config, rngs=nnx.Rngs(0))))
+    known = dict(nnx.to_flat_state(nnx.state(teacher)))
     weights = [
-        (path, known[path] if path in known else jax.tree.map(jnp.zeros_like, leaf))
-        for path, leaf in nnx.to_flat_state(nnx.state(student))
+        (path, known[path] if path in known else jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), leaf))
+        for path, leaf in nnx.to_flat_state(shapes)
     ]
-    nnx.update(student, nnx.from_flat_state(weights))
-    return student
+    return nnx.merge(graphdef, nnx.from_flat_state(weights))
 
 
 def pseudo_huber(error: Float[Array, "b h w c"], width: float) -> Float[Array, " b"]:

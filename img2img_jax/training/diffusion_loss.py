@@ -56,6 +56,22 @@ def draw_timesteps(key: Array, count: int, steps: int, skew: float = 1.0) -> Flo
     return jnp.minimum((1 - (1 - u) ** skew) * steps, steps - 1).astype(jnp.int32)
 
 
+def errors_at_random(
+    unet: nnx.Module,
+    table: NoiseTable,
+    latents: Float[Array, "b h w c"],
+    text: Float[Array, "b L d"],
+    key: Array,
+    prediction_type: str,
+    skew: float = 1.0,
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """``denoising_errors`` at timesteps and noise drawn from ``key``, and the timesteps; ``skew`` as they are drawn."""
+    time_key, noise_key = jax.random.split(key)
+    timesteps = draw_timesteps(time_key, len(latents), len(table.alpha), skew)
+    noise = jax.random.normal(noise_key, latents.shape)
+    return denoising_errors(unet, table, latents, text, timesteps, noise, prediction_type), timesteps
+
+
 def loss_fn(
     graphdef: nnx.GraphDef,
     text_graphdef: nnx.GraphDef,
@@ -76,10 +92,7 @@ def loss_fn(
         unet, encoder = nnx.merge(graphdef, params), nnx.merge(text_graphdef, frozen)
         text = jax.lax.stop_gradient(encoder(batch["input_ids"]).last_hidden_state)
         latents = batch["latents"].astype(jnp.float32)
-        time_key, noise_key = jax.random.split(key)
-        timesteps = draw_timesteps(time_key, len(latents), steps, skew)
-        noise = jax.random.normal(noise_key, latents.shape)
-        errors = denoising_errors(unet, table, latents, text, timesteps, noise, prediction_type)
+        errors, timesteps = errors_at_random(unet, table, latents, text, key, prediction_type, skew)
         bands = timesteps * BANDS // steps
         by_band = {f"loss/{i}": jnp.mean(errors, where=bands == i) for i in range(BANDS)}
         return errors.mean(), by_band

@@ -10,19 +10,17 @@ import jax
 import numpy as np
 from flax import nnx
 
-from img2img_jax import programs, rng
 from img2img_jax.diffusion.scheduler import Scheduler
-from img2img_jax.images import prepare_batch, to_model
+from img2img_jax.images import prepare_batch
 from img2img_jax.inputs import MANIFEST, find_inputs
-from img2img_jax.training.diffusion_loss import NoiseTable, denoising_errors, draw_timesteps
+from img2img_jax.training.diffusion_loss import NoiseTable, errors_at_random
 from img2img_jax.training.fit import Batch, FitConfig, fit
+from img2img_jax.training.latents import encode_pictures
 from img2img_jax.training.lora import Adapters, LoraConfig, init_adapters, with_adapters
 from img2img_jax.training.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from img2img_jax.pipeline import Img2ImgPipeline
-
-_ENCODED_AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,9 +142,9 @@ class CaptionedLatents:
                 f'{folder}: no caption for {silent[:5]}; give each picture a line with "text" in {MANIFEST}'
             )
         side = pipe.native_size
-        pixels = to_model(prepare_batch([item.path for item in inputs], height=side, width=side))
+        pixels = prepare_batch([item.path for item in inputs], height=side, width=side)
         views = [pixels, pixels[:, :, ::-1]] if flip else [pixels]
-        self.latents = np.stack([_encoded(pipe, view) for view in views], 1)
+        self.latents = np.stack([encode_pictures(pipe.vae, view) for view in views], 1)
         self.conditions = pipe.conditions([item.prompt for item in inputs], (side, side))
 
     def batches(self, size: int, dropout: float, seed: int):
@@ -163,32 +161,17 @@ class CaptionedLatents:
         return batch_at
 
 
-def _encoded(pipe: Img2ImgPipeline, pixels: np.ndarray) -> np.ndarray:
-    """Scaled latents (posterior means)."""
-    graphdef, state = nnx.split(pipe.vae)
-    parts = []
-    for first in range(0, len(pixels), _ENCODED_AT_ONCE):
-        part = pixels[first : first + _ENCODED_AT_ONCE]
-        padded = np.concatenate([part, np.repeat(part[-1:], _ENCODED_AT_ONCE - len(part), 0)])
-        latents = programs.encode(graphdef, state, padded, rng.sample_keys([0] * len(padded)), 0.0)
-        parts.append(np.asarray(latents)[: len(part)])
-    return np.concatenate(parts)
-
-
 def _loss(graphdef: nnx.GraphDef, scheduler: Scheduler, merged):
-    table, steps = NoiseTable.of(scheduler.schedule), len(scheduler.schedule.alphas_cumprod)
+    table = NoiseTable.of(scheduler.schedule)
 
     def loss(trained, frozen, batch, key):
         unet, latents = nnx.merge(graphdef, merged(trained, frozen)), batch["latents"]
-        time_key, noise_key = jax.random.split(key)
-        timesteps = draw_timesteps(time_key, len(latents), steps)
-        noise = jax.random.normal(noise_key, latents.shape)
 
         def informed(x, timestep, told):
             return unet(x, timestep, told.text, added=told.added)
 
         told = batch["conditions"]
-        errors = denoising_errors(informed, table, latents, told, timesteps, noise, scheduler.prediction_type)
+        errors, _ = errors_at_random(informed, table, latents, told, key, scheduler.prediction_type)
         return errors.mean(), {}
 
     return loss

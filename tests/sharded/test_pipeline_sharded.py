@@ -1,10 +1,6 @@
 """The pipeline over eight devices; in a process of its own, since JAX counts its devices once."""
 
-import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -63,12 +59,8 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def result():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    environment = os.environ | flags | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def result(on_eight_devices):
+    return on_eight_devices(_SCRIPT)
 
 
 def test_an_uneven_batch_is_spread_over_all_devices(result):
