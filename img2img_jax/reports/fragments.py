@@ -108,7 +108,9 @@ def left_out(series: Sequence[Series]) -> str:
         about = ", ".join(filter(None, [f"seed {one.seed}", one.settings]))
         files = ", ".join(str(row.get("output", "no file")) for row in one.rows)
         items.append(f"<li><b>{html.escape(one.image)}</b> {html.escape(about)}: {html.escape(files)}</li>")
-    return f'<section id="left-out"><h2>Not on this page</h2><ul class="failures">{"".join(items)}</ul></section>'
+    what = f"<summary>{len(series)} series, in the run’s folder</summary>"
+    listed = f'<details>{what}<ul class="failures">{"".join(items)}</ul></details>'
+    return f'<section id="left-out"><h2>Not on this page</h2>{listed}</section>'
 
 
 def table(facts: Mapping[str, Any]) -> str:
