@@ -31,8 +31,12 @@ def facts(run: RunFiles) -> str:
         "guidance": shared.get("guidance_scale"),
         "mode": shared.get("strength_mode"),
     }
-    terms = "".join(f"<div><dt>{key}</dt><dd>{html.escape(str(v))}</dd></div>" for key, v in named.items() if v)
+    terms = "".join(f"<div><dt>{key}</dt><dd>{html.escape(_short(v))}</dd></div>" for key, v in named.items() if v)
     return f'<p class="counts">{" · ".join(counts)}</p>\n<dl class="facts">{terms}</dl>'
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _count(number: int, noun: str) -> str:
