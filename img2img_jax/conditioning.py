@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from img2img_jax import micro_conditioning, programs
 from img2img_jax.models import UNet2DConditionConfig
+from img2img_jax.partition import whole
 from img2img_jax.prompt_syntax import Token, emphasised
 from img2img_jax.prompts import read_chunks, stack_chunks
 from img2img_jax.types import AddedConditions
@@ -88,7 +89,7 @@ class TextEncoder:
         ids, weights = stack_chunks(self.tokenizer, [chunks[text] for text in padded], count)
         states, pooled = programs.read_prompts(
             self.graphdef,
-            self.state,
+            whole(self.state),
             ids.reshape(-1, self.length),
             clip_skip=clip_skip,
             penultimate=self.penultimate,

@@ -50,7 +50,8 @@ from img2img_jax.models import (
 )
 from img2img_jax.models.layers import guidance_embedding
 from img2img_jax.models.vae_tiling import check_tile_size
-from img2img_jax.parallel import make_mesh, padded_size, replicated, shard_batch
+from img2img_jax.parallel import Placement, make_mesh
+from img2img_jax.partition import PARTITION, Partition, whole
 from img2img_jax.prompts import check_syntax, load_tokenizer
 from img2img_jax.types import DType
 
@@ -103,13 +104,20 @@ class Img2ImgPipeline:
         requires_aesthetics_score: bool = False,
         force_zeros_for_empty_prompt: bool = True,
         mesh: Mesh | None = None,
+        partition: Partition = PARTITION,
         folder: Path | None = None,
     ):
         _check_fit(vae, unet, text_encoder, text_encoder_2)
         self.vae, self.unet, self.text_encoder, self.text_encoder_2 = vae, unet, text_encoder, text_encoder_2
         self.tokenizer, self.tokenizer_2 = tokenizer, tokenizer_2
         self.scheduler_config, self.folder = dict(scheduler_config), folder
-        self.mesh = mesh or make_mesh(jax.devices()[:1])
+        self.mesh = mesh or make_mesh(devices=jax.local_devices()[:1])
+        if self.mesh.is_multi_process:
+            raise ValueError(
+                "mesh has devices of several processes, and a pipeline takes and gives whole batches; use "
+                "make_mesh(devices=jax.local_devices()) in each process, and deal samples over them (docs/scaling.md)"
+            )
+        self.partition = partition
         self.vae_scale_factor = vae.downscale_factor
         self.native_size = (unet.config.sample_size or 64) * self.vae_scale_factor
         # Split once, here: (static structure, weights) is what the compiled programs take.
@@ -134,7 +142,7 @@ class Img2ImgPipeline:
 
     def _placed(self, module: nnx.Module) -> tuple[nnx.GraphDef, nnx.State]:
         graphdef, state = nnx.split(module)
-        return graphdef, jax.device_put(state, replicated(self.mesh))
+        return graphdef, jax.device_put(state, self.partition.shardings(state, self.mesh))
 
     @classmethod
     def from_pretrained(
@@ -143,6 +151,7 @@ class Img2ImgPipeline:
         *,
         dtype: DType = "float32",
         mesh: Mesh | None = None,
+        partition: Partition = PARTITION,
         revision: str | None = None,
         variant: str | None = None,
         family: str | None = None,
@@ -159,7 +168,8 @@ class Img2ImgPipeline:
           path_or_hub_id: a folder, a ``.safetensors`` file or a Hugging Face hub id; by default the model that ships
             with the package.
           dtype: of weights and computation, "float32" or "bfloat16"; norms, softmax and the solver stay float32.
-          mesh: devices to split batches over (see ``img2img_jax.parallel``); the first device by default.
+          mesh: devices to split batches and weights over, from ``make_mesh``; the first device by default.
+          partition: how the weights lie on the mesh, where its ``fsdp`` or ``tensor`` axis is longer than 1.
           revision: branch, tag or commit on the hub.
           variant: of the weights' files, such as "fp16".
           family: of a single file: "sd1", "sd2", "sdxl" or "sdxl-refiner"; by default recognised by its keys.
@@ -186,13 +196,13 @@ class Img2ImgPipeline:
             tokenizer=tokenizer,
             prediction_type=prediction_type,
         )
-        mesh = mesh or make_mesh(jax.devices()[:1])
+        mesh = mesh or make_mesh(devices=jax.local_devices()[:1])
         tokenizers = {name: load_tokenizer(source) for name, source in checkpoint.tokenizers.items()}
         parts = with_loras(checkpoint.components, loras)
         parts = with_textual_inversions(parts, tokenizers, textual_inversions)
         if vae is not None:
             parts["vae"] = open_vae(vae, parts["vae"].config, variant)
-        load = dict(dtype=dtype, sharding=lambda path, shape: replicated(mesh))
+        load = dict(dtype=dtype, sharding=partition.sharding(mesh))
         texts = {name: fill(_TEXT_ENCODERS[name], parts[name], **load) for name in tokenizers}
         return cls(
             **_text_parts(texts, tokenizers),
@@ -201,6 +211,7 @@ class Img2ImgPipeline:
             vae=fill(_vae_class(parts["vae"].config, parts["vae"].origin), parts["vae"], **load),
             unet=fill(UNet2DConditionModel, parts["unet"], **load),
             mesh=mesh,
+            partition=partition,
             folder=checkpoint.origin,
         )
 
@@ -237,18 +248,25 @@ class Img2ImgPipeline:
         )
 
     @classmethod
-    def restore(cls, folder: str | Path, *, dtype: DType = "float32", mesh: Mesh | None = None) -> Img2ImgPipeline:
+    def restore(
+        cls,
+        folder: str | Path,
+        *,
+        dtype: DType = "float32",
+        mesh: Mesh | None = None,
+        partition: Partition = PARTITION,
+    ) -> Img2ImgPipeline:
         """Reads what ``save`` wrote, each device of ``mesh`` straight from the files.
 
         Args:
           folder: that was saved to, on whatever mesh.
-          dtype, mesh: as in ``from_pretrained``.
+          dtype, mesh, partition: as in ``from_pretrained``.
 
         Raises:
           CheckpointError: the folder is incomplete or broken.
         """
-        folder, mesh = Path(folder), mesh or make_mesh(jax.devices()[:1])
-        read = partial(restore_orbax, dtype=dtype, sharding=lambda path, shape: replicated(mesh))
+        folder, mesh = Path(folder), mesh or make_mesh(devices=jax.local_devices()[:1])
+        read = partial(restore_orbax, dtype=dtype, sharding=partition.sharding(mesh))
         vae_class = _vae_class(read_json(folder / "vae" / "config.json"), folder / "vae")
         index = read_model_index(folder)
         names = [name for name in _TEXT_ENCODERS if index.has(name)]
@@ -263,6 +281,7 @@ class Img2ImgPipeline:
             vae=read(vae_class, folder / "vae"),
             unet=read(UNet2DConditionModel, folder / "unet"),
             mesh=mesh,
+            partition=partition,
             folder=folder,
         )
 
@@ -412,7 +431,7 @@ class Img2ImgPipeline:
         condition = self._conditioner(
             columns, picture_size, guided=guided, prompt_syntax=prompt_syntax, clip_skip=clip_skip
         )
-        place = _Placement(self.mesh, size)
+        place = Placement(self.mesh, size)
 
         if from_latents:
             latents = place(source)
@@ -432,6 +451,7 @@ class Img2ImgPipeline:
             place(keys),
             place(noise),
             place(step_noise, axis=1),
+            self.partition,
         )
         result = np.asarray(latents)[:size]
         if output_type == "latent":
@@ -460,14 +480,14 @@ class Img2ImgPipeline:
         source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
         size, columns = broadcast({"image": list(source), "seed": column(seed)})
         source, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
-        return np.asarray(self._encode(source, keys, None, vae_tile_size, _Placement(self.mesh, size)))[:size]
+        return np.asarray(self._encode(source, keys, None, vae_tile_size, Placement(self.mesh, size)))[:size]
 
     def decode(self, latents: ArrayLike, *, vae_tile_size: int | None = None) -> np.ndarray:
         """Pictures of scaled latents [B,h,w,c], float32 [B,H,W,3] in 0..1; after ``encode``, the VAE's round trip."""
         if vae_tile_size is not None:
             check_tile_size(self.vae, vae_tile_size)
         latents = _checked_latents(latents, None, None)
-        return self._decode(_Placement(self.mesh, len(latents))(latents), vae_tile_size)[: len(latents)]
+        return self._decode(Placement(self.mesh, len(latents))(latents), vae_tile_size)[: len(latents)]
 
     def encode_prompt(
         self,
@@ -520,13 +540,15 @@ class Img2ImgPipeline:
         return self._conditioner(columns, size, guided=True, **reading)
 
     def _encode(
-        self, source: np.ndarray, keys: jax.Array, noise: np.ndarray | None, tile_size: int | None, place: _Placement
+        self, source: np.ndarray, keys: jax.Array, noise: np.ndarray | None, tile_size: int | None, place: Placement
     ) -> jax.Array:
         images = pictures.to_model(source)
-        return programs.encode(*self._vae, place(images), place(keys), place(noise), tile_size=tile_size)
+        graphdef, state = self._vae
+        return programs.encode(graphdef, whole(state), place(images), place(keys), place(noise), tile_size=tile_size)
 
     def _decode(self, latents: jax.Array, tile_size: int | None) -> np.ndarray:
-        return pictures.to_unit(np.asarray(programs.decode(*self._vae, latents, tile_size=tile_size)))
+        graphdef, state = self._vae
+        return pictures.to_unit(np.asarray(programs.decode(graphdef, whole(state), latents, tile_size=tile_size)))
 
     def _is_latents(self, image: Any) -> bool:
         """Whether ``image`` is a batch of latents: told from pictures by the number of channels."""
@@ -555,26 +577,6 @@ def _vae_class(config: Mapping[str, Any], origin: Path) -> type[AutoencoderKL | 
     if name not in _VAES:
         raise CheckpointError(f"{origin}: the VAE is a {name!r}; supported: {', '.join(_VAES)}")
     return _VAES[name]
-
-
-class _Placement:
-    """Puts a batch on the mesh, its last sample repeated to a multiple of the devices."""
-
-    def __init__(self, mesh: Mesh, size: int):
-        self.mesh, self.padding = mesh, padded_size(size, mesh) - size
-
-    def __call__(self, values: Any, axis: int = 0) -> jax.Array | None:
-        if values is None:
-            return None
-        if self.padding:
-            size = values.shape[axis]
-            values = jnp.take(values, np.minimum(np.arange(size + self.padding), size - 1), axis=axis)
-        return shard_batch(values, self.mesh, axis)
-
-    def table(self, table: Any) -> Any:
-        return jax.tree.map(
-            lambda leaf: self(leaf) if leaf.ndim else jax.device_put(leaf, replicated(self.mesh)), table
-        )
 
 
 def _as(output_type: str, pixels: np.ndarray) -> Any:

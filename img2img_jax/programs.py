@@ -19,7 +19,8 @@ from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
 from img2img_jax.models.vae_tiling import tiled_decode, tiled_encode
-from img2img_jax.parallel import DATA
+from img2img_jax.parallel import FSDP, TENSOR, axis_size, batch_spec
+from img2img_jax.partition import PARTITION, Partition, gathered, only
 from img2img_jax.types import AddedConditions, Image, Latents, TextStates, TokenIds
 
 
@@ -69,7 +70,7 @@ def encode(
     return vae.scale(mean + jnp.exp(0.5 * logvar) * posterior_noise)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 13))
 def denoise(
     graphdef: nnx.GraphDef,
     mesh: Mesh,
@@ -84,28 +85,36 @@ def denoise(
     keys: Array,
     noise: Latents | None,
     step_noise: Float[Array, "steps b h w c"] | None,
+    partition: Partition = PARTITION,
 ) -> Latents:
     """Noises ``latents`` to each sample's start and integrates back to zero.
 
     Args:
-      mesh: every device of its ``data`` axis runs its own samples and waits for no other.
+      mesh: every device of its ``data`` axis runs its own samples and waits for no other. Those of an ``fsdp`` axis
+        do too, but gather each other's weights in every step; those of a ``tensor`` axis share their samples.
       text: states of the prompt; or of the negative prompt and the prompt, which switches classifier-free guidance
         (Ho & Salimans 2207.12598) on and doubles the batch of the network.
       timestep_cond: LCM's guidance embedding, where the network takes one.
       added: SDXL's other conditions, [b, 1|2, ...] as ``text``, where the network takes them.
       noise, step_noise: given instead of drawn from ``keys``.
+      partition: by which ``state`` lies on the mesh.
     """
-    rows, everywhere = PartitionSpec(DATA), PartitionSpec()
+    rows, everywhere = batch_spec(mesh), PartitionSpec()
     table_rows = jax.tree.map(lambda leaf: rows if leaf.ndim else everywhere, table)
-    # Left to the compiler, the loop would ask all devices in every step whether any of their samples draws noise.
+    specs = jax.tree.map(lambda spec: only(spec, FSDP), partition.specs(state, mesh))
+    weights = specs if axis_size(mesh, FSDP) > 1 else None
+    # Left to the compiler, the loop would ask all devices in every step whether any of their samples draws noise. The
+    # layers' split over ``tensor`` is left to it: it follows from that of the weights.
+    by_hand = set(mesh.axis_names) - ({TENSOR} if axis_size(mesh, TENSOR) > 1 else set())
     on_each_device = jax.shard_map(
-        partial(_denoise, graphdef),
+        partial(_denoise, graphdef, weights),
         mesh=mesh,
         in_specs=(
-            *(everywhere, table_rows, rows, rows, rows, everywhere),
-            *(rows, rows, rows, rows, PartitionSpec(None, DATA)),
+            *(specs, table_rows, rows, rows, rows, everywhere),
+            *(rows, rows, rows, rows, batch_spec(mesh, axis=1)),
         ),
         out_specs=rows,
+        axis_names=by_hand,
         check_vma=False,
     )
     return on_each_device(
@@ -115,6 +124,7 @@ def denoise(
 
 def _denoise(
     graphdef,
+    specs,
     state,
     table,
     latents,
@@ -127,12 +137,13 @@ def _denoise(
     noise,
     step_noise,
 ):
-    unet = nnx.merge(graphdef, state)
     shape, prompts = latents.shape[1:], text.shape[1]
     states, added = jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), (text, added))
     condition = None if timestep_cond is None else jnp.repeat(timestep_cond, prompts, axis=0)
 
     def predict(x: Latents, timestep: Float[Array, " b"]) -> Latents:
+        held, x = (state, x) if specs is None else gathered(state, specs, x)
+        unet = nnx.merge(graphdef, held)
         x, timestep = jnp.repeat(x, prompts, axis=0), jnp.repeat(timestep, prompts)
         output = unet(x, timestep, states, condition, added).astype(jnp.float32).reshape(-1, prompts, *shape)
         if prompts == 1:

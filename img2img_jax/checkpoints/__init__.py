@@ -5,7 +5,7 @@ small ``KeyTable`` (``key_table``). A key that is missing, left over or misshape
 """
 
 from img2img_jax.checkpoints.checkpoint import Checkpoint, TokenizerSource, open_checkpoint, tokenizer_name
-from img2img_jax.checkpoints.component import fill, load_component, save_component
+from img2img_jax.checkpoints.component import ShardingRule, fill, load_component, save_component
 from img2img_jax.checkpoints.digest import sha256, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.external_vae import open_vae
@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointError",
     "Lora",
     "ModelIndex",
+    "ShardingRule",
     "TextualInversion",
     "TokenizerSource",
     "fill",

@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from img2img_jax.checkpoints import TokenizerSource, load_component, read_json, resolve
+from img2img_jax.checkpoints import ShardingRule, TokenizerSource, load_component, read_json, resolve
 from img2img_jax.metrics.resize import normalised, to_square
 from img2img_jax.models import CLIPModel
 from img2img_jax.pipeline import EMBEDDED_MODEL
@@ -48,7 +48,13 @@ class CLIPFeatures:
         self._known: dict[str, np.ndarray] = {}
 
     @classmethod
-    def load(cls, path_or_hub_id: str | Path = EMBEDDED_CLIP, *, revision: str | None = None) -> CLIPFeatures:
+    def load(
+        cls,
+        path_or_hub_id: str | Path = EMBEDDED_CLIP,
+        *,
+        revision: str | None = None,
+        sharding: ShardingRule | None = None,
+    ) -> CLIPFeatures:
         """Loads a ``CLIPModel`` as transformers saves it (safetensors).
 
         The tokenizer is taken from the folder, or from one called ``tokenizer`` beside it. Mean and standard deviation
@@ -62,7 +68,7 @@ class CLIPFeatures:
         settings = folder / "preprocessor_config.json"
         values = read_json(settings) if settings.is_file() else {}
         return cls(
-            load_component(CLIPModel, folder),
+            load_component(CLIPModel, folder, sharding=sharding),
             load_tokenizer(TokenizerSource(origin=folder if has_own else folder.parent / "tokenizer")),
             mean=values.get("image_mean", _OPENAI_MEAN),
             std=values.get("image_std", _OPENAI_STD),

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP, CLIPFeatures
@@ -19,25 +20,26 @@ from img2img_jax.metrics.kid import kid
 from img2img_jax.metrics.lpips import PerceptualDistance
 from img2img_jax.metrics.registry import METRICS
 from img2img_jax.metrics.structure_distance import StructureDistance
+from img2img_jax.parallel import Placement, replicated
 from img2img_jax.types import Latents, UnitImage
 
 
 class Evaluator:
     """Computes metrics of batches; networks are loaded once, programs compile once per picture size and batch size.
 
-    Everything is computed per sample, where the pictures lie: batches split over the ``data`` axis of a mesh
-    (``img2img_jax.parallel.shard_batch``) give values split alike.
+    Everything is computed per sample, where the pictures lie: batches that were split over a mesh
+    (``img2img_jax.parallel.shard_batch``) give values split alike, and with ``mesh`` it splits them itself.
 
     Attributes:
       names: of the metrics asked for, or None for all that a batch has the inputs for.
     """
 
-    def __init__(self, networks: Mapping[str, Any], names: Sequence[str] | None = None):
+    def __init__(self, networks: Mapping[str, Any], names: Sequence[str] | None = None, *, mesh: Mesh | None = None):
         """Takes loaded networks by the names of ``Metric.network``; ``Evaluator.load`` loads them."""
         unknown = [name for name in names or () if name not in METRICS]
         if unknown:
             raise ValueError(f"metric {unknown[0]!r} is not known; choose from {', '.join(METRICS)}")
-        self.names, self._networks = names, dict(networks)
+        self.names, self.mesh, self._networks = names, mesh, dict(networks)
 
     @classmethod
     def load(
@@ -47,6 +49,7 @@ class Evaluator:
         clip: str | Path | None = EMBEDDED_CLIP,
         lpips: str | Path | Sequence[str | Path] = (),
         dino: str | Path | None = None,
+        mesh: Mesh | None = None,
     ) -> Evaluator:
         """Loads networks from folders or the Hugging Face hub (safetensors only).
 
@@ -55,20 +58,22 @@ class Evaluator:
           clip: a transformers ``CLIPModel``; by default the one that ships with the package. None for no CLIP.
           lpips: folders of ``scripts/export_lpips.py``, one or several; each says which backbone it is.
           dino: a transformers ``ViTModel``, such as ``facebook/dino-vitb8``.
+          mesh: devices to split batches over, filled up if they do not split evenly; the networks are on all of them.
 
         Raises:
           CheckpointError: no such checkpoint, or it is broken.
           ValueError: an unknown name.
         """
         networks: dict[str, Any] = {}
+        sharding = None if mesh is None else (lambda path, shape: replicated(mesh))
         if clip is not None:
-            networks["clip"] = CLIPFeatures.load(clip)
+            networks["clip"] = CLIPFeatures.load(clip, sharding=sharding)
         for path in [lpips] if isinstance(lpips, str | Path) else lpips:
-            distance = PerceptualDistance.load(path)
+            distance = PerceptualDistance.load(path, sharding=sharding)
             networks[f"lpips_{distance.net}"] = distance
         if dino is not None:
-            networks["dino"] = StructureDistance.load(dino)
-        return cls(networks, names)
+            networks["dino"] = StructureDistance.load(dino, sharding=sharding)
+        return cls(networks, names, mesh=mesh)
 
     def only(self, *names: str) -> Evaluator:
         """The same networks for some metrics; "lpips" stands for the one LPIPS that is loaded.
@@ -82,7 +87,7 @@ class Evaluator:
                 f"metric 'lpips' stands for one of {', '.join(loaded) or 'none'} that is loaded; name it, or give "
                 "Evaluator.load one folder of LPIPS weights"
             )
-        return Evaluator(self._networks, [loaded[0] if name == "lpips" else name for name in names])
+        return Evaluator(self._networks, [loaded[0] if name == "lpips" else name for name in names], mesh=self.mesh)
 
     def __call__(
         self,
@@ -114,7 +119,10 @@ class Evaluator:
         for name, values in given.items():
             if isinstance(values, str) or (values is not None and len(values) != len(source)):
                 raise ValueError(f"{name} must have one entry per sample, {len(source)} in all")
-        comparison = Comparison(source=source, output=output, networks=self._networks, **given)
+        size, images = len(source), dict(source=source, output=output)
+        if self.mesh is not None:
+            images, given = ({name: self._spread(values) for name, values in each.items()} for each in (images, given))
+        comparison = Comparison(**images, networks=self._networks, **given)
         chosen = []
         for metric in METRICS.values() if self.names is None else (METRICS[name] for name in self.names):
             obstacle = metric.obstacle(comparison)
@@ -122,7 +130,14 @@ class Evaluator:
                 chosen.append(metric)
             elif self.names is not None:
                 raise ValueError(obstacle)
-        return {metric.name: metric.compute(comparison) for metric in chosen}
+        return {metric.name: metric.compute(comparison)[:size] for metric in chosen}
+
+    def _spread(self, values: Any) -> Any:
+        """An array on the mesh, or texts, filled up alike."""
+        if values is None:
+            return None
+        place = Placement(self.mesh, len(values))
+        return place(values) if hasattr(values, "shape") else [*values, *[values[-1]] * place.padding]
 
     def features(self, images: UnitImage) -> Float[Array, "b p"]:
         """Unit CLIP features, to be gathered over a whole set and passed to ``compare_sets``.

@@ -9,7 +9,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from img2img_jax.checkpoints import load_component, resolve
+from img2img_jax.checkpoints import ShardingRule, load_component, resolve
 from img2img_jax.models import LPIPS
 from img2img_jax.types import UnitImage
 
@@ -29,7 +29,9 @@ class PerceptualDistance:
         self._graphdef, self._state = nnx.split(model)
 
     @classmethod
-    def load(cls, path_or_hub_id: str | Path, *, revision: str | None = None) -> PerceptualDistance:
+    def load(
+        cls, path_or_hub_id: str | Path, *, revision: str | None = None, sharding: ShardingRule | None = None
+    ) -> PerceptualDistance:
         """Loads a folder of ``config.json`` (``{"net": "alex"}``) and ``model.safetensors``.
 
         The keys are those of the ``lpips`` package's ``state_dict``; ``scripts/export_lpips.py`` writes such folders.
@@ -37,7 +39,7 @@ class PerceptualDistance:
         Raises:
           CheckpointError: no such checkpoint, or it is broken.
         """
-        return cls(load_component(LPIPS, resolve(path_or_hub_id, revision=revision)))
+        return cls(load_component(LPIPS, resolve(path_or_hub_id, revision=revision), sharding=sharding))
 
     def __call__(self, source: UnitImage, output: UnitImage) -> Float[Array, " b"]:
         """Distance per sample: 0 (equal) upwards, seldom above 1. Value for value that of ``lpips`` 0.1."""

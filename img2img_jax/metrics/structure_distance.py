@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from img2img_jax.checkpoints import load_component, resolve
+from img2img_jax.checkpoints import ShardingRule, load_component, resolve
 from img2img_jax.metrics.resize import normalised, to_square
 from img2img_jax.models import ViTModel
 from img2img_jax.types import UnitImage
@@ -26,13 +26,15 @@ class StructureDistance:
         self._graphdef, self._state = nnx.split(model)
 
     @classmethod
-    def load(cls, path_or_hub_id: str | Path, *, revision: str | None = None) -> StructureDistance:
+    def load(
+        cls, path_or_hub_id: str | Path, *, revision: str | None = None, sharding: ShardingRule | None = None
+    ) -> StructureDistance:
         """Loads a ``ViTModel`` as transformers saves it (safetensors).
 
         Raises:
           CheckpointError: no such checkpoint, or it is broken.
         """
-        return cls(load_component(ViTModel, resolve(path_or_hub_id, revision=revision)))
+        return cls(load_component(ViTModel, resolve(path_or_hub_id, revision=revision), sharding=sharding))
 
     def __call__(self, source: UnitImage, output: UnitImage) -> Float[Array, " b"]:
         """Mean squared difference of the two matrices of cosines between tokens: 0 (equal) to 4.
