@@ -20,7 +20,7 @@ def make_manifest(folder: str | Path) -> dict[str, Any]:
     """
     import jax
 
-    devices = jax.devices()
+    devices = jax.local_devices()
     return {
         "git_commit": _git_commit(),
         "code_sha256": _code_sha256(),

@@ -6,6 +6,7 @@ the run has finished.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -19,10 +20,15 @@ Row = Mapping[str, Any]
 
 
 class Records:
-    """The rows of a run in one work directory."""
+    """The rows of a run in one work directory.
+
+    Attributes:
+      own: where files lie that no other process writes.
+    """
 
     def __init__(self, workdir: Path):
-        self.workdir, self._parts = workdir, workdir / "rows"
+        self.workdir = self.own = workdir
+        self._parts = self._written = workdir / "rows"
 
     def open(self, config: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
         """Begins a run, or goes on with the same one; removes what a killed writer left.
@@ -32,7 +38,8 @@ class Records:
             message says what differs.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
-        for leftover in (*self._parts.glob(".*"), *self.workdir.glob(".*.json*")):
+        self._written.mkdir(parents=True, exist_ok=True)
+        for leftover in (*self._written.glob(".*"), *self.own.glob(".*.json*")):
             leftover.unlink()
         self._agree("config.json", config)
         self._agree("manifest.json", manifest)
@@ -58,12 +65,19 @@ class Records:
 
     def write(self, part: str, rows: Iterable[Row]) -> None:
         """Writes a part, atomically and through to the disk."""
-        _write(self._part(part), map(_line, rows))
+        _write(self._written / self._part(part).name, map(_line, rows))
 
     def read(self) -> list[dict[str, Any]]:
         """All rows so far, in the order of the plan."""
         rows = [json.loads(line) for file in self._parts.glob("*.jsonl") for line in file.read_text().splitlines()]
         return sorted(rows, key=lambda row: row["index"])
+
+    def alive(self) -> contextlib.AbstractContextManager:
+        """Where other hosts are at work on the same run, shows them that this one is, too."""
+        return contextlib.nullcontext()
+
+    def gather(self, parts: Mapping[str, int]) -> None:
+        """Brings together what other hosts have made: nothing, where there is one."""
 
     def finish(self) -> None:
         """Writes `rows.jsonl`."""

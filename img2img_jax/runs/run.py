@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from img2img_jax import images, metadata, sweep
+from img2img_jax.hosts import ALONE, Host
+from img2img_jax.runs.host_records import HostRecords, collect
 from img2img_jax.runs.plan import Plan, PlannedBatch, Trial
 from img2img_jax.runs.records import Records, Row
 
@@ -28,6 +30,7 @@ def run(
     provenance: Mapping[str, Any],
     manifest: Mapping[str, Any],
     evaluate: Evaluate | None = None,
+    host: Host = ALONE,
 ) -> list[dict[str, Any]]:
     """Makes every picture of the plan that is not there yet, and returns all rows, in the plan's order.
 
@@ -43,26 +46,42 @@ def run(
       manifest: from `make_manifest`; a run goes on only with the same code, weights, libraries and devices.
       evaluate: `metrics.Evaluator`, or anything called with source, output (float [B,H,W,3]) and `prompt` that returns
         values [B] by name.
+      host: the place of this process among several that run the same plan in the same (shared) directory, each for the
+        batches that are its own. Host 0 waits for the others and returns all rows, the others return none.
 
     Raises:
       ValueError: the directory holds another run.
+      HostDied: on host 0, another host has stopped; what it has not made is made when the run is started again.
     """
     workdir = Path(workdir)
-    records = Records(workdir)
+    records = Records(workdir) if host.count == 1 else HostRecords(workdir, host)
     sizes = {"trials": len(plan.trials), "batches": len(plan.batches), "failed_inputs": len(plan.failures)}
     records.open({"plan_sha256": plan.sha256, **sizes, "provenance": provenance}, manifest)
     (workdir / "images").mkdir(exist_ok=True)
-    records.write("inputs", map(dataclasses.asdict, plan.failures))
-    left = [(number, batch) for number, batch in enumerate(plan.batches) if not records.has(_part(number))]
-    done = len(plan.trials) - sum(len(batch.trials) for _, batch in left)
-    with tqdm(total=len(plan.trials), initial=done, unit="picture", desc="run") as bar:
-        for number, batch in left:
-            started = time.perf_counter()
-            records.write(_part(number), _make(pipe, number, batch, workdir, provenance, evaluate))
-            _append_seconds(workdir, number, len(batch.trials), time.perf_counter() - started)
-            bar.update(len(batch.trials))
+    if host.count == 1:
+        collect(workdir)  # what several hosts of an earlier launch have left
+    if host.index == 0:
+        records.write("inputs", map(dataclasses.asdict, plan.failures))
+    share = [(number, batch) for number, batch in enumerate(plan.batches) if host.takes(number)]
+    with records.alive():
+        _make_missing(pipe, share, records, provenance, evaluate)
+        if host.index == 0:
+            records.gather({_part(number): number % host.count for number in range(len(plan.batches))})
+    if host.index > 0:
+        return []
     records.finish()
     return records.read()
+
+
+def _make_missing(pipe, share: Sequence[tuple[int, PlannedBatch]], records: Records, provenance, evaluate) -> None:
+    left = [(number, batch) for number, batch in share if not records.has(_part(number))]
+    total, to_do = (sum(len(batch.trials) for _, batch in batches) for batches in (share, left))
+    with tqdm(total=total, initial=total - to_do, unit="picture", desc="run") as bar:
+        for number, batch in left:
+            started = time.perf_counter()
+            records.write(_part(number), _make(pipe, number, batch, records.workdir, provenance, evaluate))
+            _append_seconds(records.own, number, len(batch.trials), time.perf_counter() - started)
+            bar.update(len(batch.trials))
 
 
 def _part(number: int) -> str:
