@@ -84,10 +84,28 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
 def shard_batch(batch: Any, mesh: Mesh, axis: int = 0) -> Any:
     """Puts a pytree of host arrays on the mesh, axis ``axis`` split.
 
+    Args:
+      batch: all samples; on a mesh of several processes those of this one alone, in the order of ``local_rows``.
+
     Raises:
       ValueError: that axis does not divide by the number of devices.
     """
-    return jax.device_put(batch, batch_sharding(mesh, axis))
+    sharding = batch_sharding(mesh, axis)
+    if not mesh.is_multi_process:
+        return jax.device_put(batch, sharding)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), batch)
+
+
+def local_rows(size: int, mesh: Mesh) -> np.ndarray:
+    """Which samples of a batch of ``size`` the devices of this process work on: indices, rising, int64.
+
+    Raises:
+      ValueError: the batch does not split evenly.
+    """
+    if size % batch_devices(mesh):
+        raise ValueError(f"a batch of {size} does not split over {batch_devices(mesh)} devices; choose a multiple")
+    slices = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
+    return np.unique(np.concatenate([np.arange(size)[index] for index in slices]))
 
 
 def padded_size(size: int, mesh: Mesh) -> int:

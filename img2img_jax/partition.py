@@ -12,11 +12,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from img2img_jax.parallel import FSDP, TENSOR, axis_size
@@ -111,6 +114,50 @@ class Partition:
 
 
 PARTITION = Partition()
+
+
+def placed(tree: Any, shardings: Any) -> Any:
+    """Values that every process has in full, each device with its part of them."""
+
+    def place(leaf: Any, sharding: NamedSharding) -> jax.Array:
+        if sharding.is_fully_addressable:
+            return jax.device_put(leaf, sharding)
+        return jax.make_array_from_callback(np.shape(leaf), sharding, np.asarray(leaf).__getitem__)
+
+    return jax.tree.map(place, tree, shardings)
+
+
+def fetched(tree: Any) -> Any:
+    """The opposite: arrays that every process has in full. Those that it has already stay where they are."""
+
+    def fetch(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+            return leaf
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.tree.map(fetch, tree)
+
+
+def rematerialised(loss: Callable[..., Any], specs: Sequence[Any], mesh: Mesh) -> Callable[..., Any]:
+    """A loss whose first arguments lie split over ``fsdp``, and are put together where it needs them.
+
+    On the way back they are put together again: kept, they would fill the memory that splitting them saves.
+
+    Args:
+      specs: of each of these arguments.
+    """
+    if axis_size(mesh, FSDP) == 1:
+        return loss
+
+    def gather(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
+        held = NamedSharding(mesh, without(spec, FSDP))
+        return checkpoint_name(lax.with_sharding_constraint(leaf, held), "gathered")
+
+    def of_parts(*arguments: Any) -> Any:
+        split, others = arguments[: len(specs)], arguments[len(specs) :]
+        return loss(*jax.tree.map(gather, split, tuple(specs)), *others)
+
+    return jax.checkpoint(of_parts, policy=jax.checkpoint_policies.save_any_names_but_these("gathered"))
 
 
 def whole(tree: Any) -> Any:

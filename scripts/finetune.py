@@ -20,14 +20,17 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "For checkpoints; a run there re
 _RANK = flags.DEFINE_integer("lora_rank", 8, "Rank of the adapters; 0 trains the whole UNet.")
 _TARGETS = flags.DEFINE_enum("lora_targets", "every_layer", ["attention", "every_layer"], "Which layers get adapters.")
 _STEPS = flags.DEFINE_integer("steps", 500, "Updates.")
-_BATCH = flags.DEFINE_integer("batch_size", 4, "Pictures an update.")
+_BATCH = flags.DEFINE_integer("batch_size", 4, "Pictures an update; a multiple of the devices.")
 _RATE = flags.DEFINE_float("learning_rate", None, "Peak. Default: 1e-3 for adapters, 1e-4 for the whole UNet.")
 _FLIP = flags.DEFINE_boolean("flip", True, "Mirror pictures half the time.")
+_FSDP = flags.DEFINE_integer("fsdp", 1, "Devices that hold weights and moments between them; the rest split batches.")
+_HOSTS = flags.DEFINE_enum("hosts", "one", ["one", "auto"], "auto: all hosts of the launcher train together.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order of pictures, the noise and the adapters' first weights.")
 
 
 def main(_: list[str]) -> None:
-    from img2img_jax import Img2ImgPipeline
+    from img2img_jax import Img2ImgPipeline, make_mesh
+    from img2img_jax.hosts import ALONE, initialize
     from img2img_jax.training.finetune import FineTuneConfig, finetune
     from img2img_jax.training.lora import ATTENTION, EVERY_LAYER, LoraConfig, save_adapters
 
@@ -44,11 +47,18 @@ def main(_: list[str]) -> None:
         flip=_FLIP.value,
         seed=_SEED.value,
     )
-    pipe = Img2ImgPipeline.from_pretrained(*([_MODEL.value] if _MODEL.value else []))
     try:
-        result = finetune(pipe, _DATA.value, workdir=_WORKDIR.value or f"{_OUTPUT.value}.run", config=config)
+        host = initialize() if _HOSTS.value == "auto" else ALONE
+        pipe, mesh = (
+            Img2ImgPipeline.from_pretrained(*([_MODEL.value] if _MODEL.value else [])),
+            make_mesh(fsdp=_FSDP.value),
+        )
+        workdir = _WORKDIR.value or f"{_OUTPUT.value}.run"
+        result = finetune(pipe, _DATA.value, workdir=workdir, config=config, mesh=mesh)
     except ValueError as error:
         sys.exit(f"finetune: {error}")
+    if host.index > 0:
+        return
     if result.adapters is not None:
         save_adapters(_OUTPUT.value, result.adapters, lora.scale)
     else:

@@ -13,6 +13,8 @@ from flax import nnx
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.images import prepare_batch
 from img2img_jax.inputs import MANIFEST, find_inputs
+from img2img_jax.parallel import local_rows
+from img2img_jax.partition import fetched
 from img2img_jax.training.diffusion_loss import NoiseTable, errors_at_random
 from img2img_jax.training.fit import Batch, FitConfig, fit
 from img2img_jax.training.latents import encode_pictures
@@ -68,7 +70,12 @@ class FineTuned:
 
 
 def finetune(
-    pipe: Img2ImgPipeline, folder: str | Path, *, workdir: str | Path, config: FineTuneConfig | None = None
+    pipe: Img2ImgPipeline,
+    folder: str | Path,
+    *,
+    workdir: str | Path,
+    config: FineTuneConfig | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> FineTuned:
     """Trains on the pictures of ``folder``, each under its own caption.
 
@@ -80,12 +87,14 @@ def finetune(
       folder: pictures, with a ``metadata.jsonl`` of one ``{"file_name": ..., "text": ...}`` a line. They are brought
         to ``pipe.native_size`` squares.
       workdir: for checkpoints and ``metrics.jsonl``.
+      mesh: to train on; the pipeline's by default. On several hosts, where every host has the pipeline on devices of
+        its own, ``make_mesh()`` trains on all of them; folder and workdir must be seen by all.
 
     Raises:
       ImageError: no pictures, or one that cannot be read.
       ValueError: a picture without a caption; a distilled UNet; adapters that fit no layer.
     """
-    config = config or FineTuneConfig()
+    config, mesh = config or FineTuneConfig(), mesh or pipe.mesh
     if pipe.unet.config.time_cond_proj_dim is not None:
         raise ValueError(
             "this UNet is distilled to few steps (it takes a guidance embedding), which fine-tuning would undo; "
@@ -103,7 +112,7 @@ def finetune(
     state = fit(
         _loss(graphdef, Scheduler.from_config(pipe.scheduler_config), merged),
         trained,
-        samples.batches(config.batch_size, config.caption_dropout, config.seed),
+        samples.batches(config.batch_size, config.caption_dropout, config.seed, local_rows(config.batch_size, mesh)),
         config=FitConfig(
             steps=config.steps,
             seed=config.seed,
@@ -119,10 +128,12 @@ def finetune(
         ),
         workdir=workdir,
         frozen=frozen,
-        mesh=pipe.mesh,
+        mesh=mesh,
+        partition=pipe.partition,
     )
-    unet = nnx.merge(graphdef, merged(state.ema, frozen))
-    return FineTuned(pipeline=pipe.with_unet(unet), adapters=None if config.lora is None else state.ema)
+    ema = fetched(state.ema)
+    unet = nnx.merge(graphdef, merged(ema, frozen))
+    return FineTuned(pipeline=pipe.with_unet(unet), adapters=None if config.lora is None else ema)
 
 
 class CaptionedLatents:
@@ -147,14 +158,18 @@ class CaptionedLatents:
         self.latents = np.stack([encode_pictures(pipe.vae, view) for view in views], 1)
         self.conditions = pipe.conditions([item.prompt for item in inputs], (side, side))
 
-    def batches(self, size: int, dropout: float, seed: int):
-        """A function from step to ``latents`` and ``conditions`` of pictures drawn at random."""
+    def batches(self, size: int, dropout: float, seed: int, rows: np.ndarray | slice = slice(None)):
+        """A function from step to ``latents`` and ``conditions`` of pictures drawn at random.
+
+        ``rows``: of a batch of ``size``, those to give; what they are does not depend on the others being given.
+        """
 
         def batch_at(step: int) -> Batch:
             draw = np.random.default_rng((seed, step))
             pictures = draw.integers(len(self.latents), size=size)
             views = draw.integers(self.latents.shape[1], size=size)
-            told = np.where(draw.random(size) < dropout, len(self.latents), pictures)
+            told = np.where(draw.random(size) < dropout, len(self.latents), pictures)[rows]
+            pictures, views = pictures[rows], views[rows]
             conditions = jax.tree.map(lambda rows: rows[told], self.conditions)
             return {"latents": self.latents[pictures, views], "conditions": conditions}
 

@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from img2img_jax.parallel import make_mesh, replicated, shard_batch
+from img2img_jax.partition import PARTITION, Partition, placed, rematerialised
 from img2img_jax.training.optimizer import OptimizerConfig, make_optimizer
 
 Params = Any
@@ -73,28 +74,36 @@ def fit(
     frozen: Any = None,
     evaluate: Callable[[Params, int], Mapping[str, float]] | None = None,
     mesh: jax.sharding.Mesh | None = None,
+    partition: Partition = PARTITION,
 ) -> TrainState:
     """Trains ``params`` until ``config.steps``, from the newest checkpoint in ``workdir`` if there is one.
 
     Args:
       loss: ``(params, frozen, batch, key) -> (scalar, metrics)``; pure, jitted here.
       params: initial parameters, a pytree of arrays; copied.
-      batch_at: step number to a dict of host arrays whose leading axis divides by the mesh's devices. Called from
-        one background thread, one step ahead.
+      batch_at: step number to a dict of host arrays whose leading axis divides by the devices that split batches. On
+        several hosts, each gives its own rows (``parallel.local_rows``). Called from one background thread, one step
+        ahead.
+      workdir: on several hosts, a folder that all of them see.
       frozen: parameters and tables the loss reads and nothing changes.
       evaluate: ``(averaged parameters, step) -> metrics``, called every ``evaluate_every`` steps and at the end.
-      mesh: data-parallel mesh; all devices by default.
+      mesh: from ``make_mesh``; all devices by default, for batches alone. With ``fsdp`` every device holds its part of
+        the parameters, their average and the optimiser's moments, wherever they are large.
+      partition: how these lie on the mesh.
 
     Returns:
-      The final state. ``workdir`` holds ``checkpoints/`` and ``metrics.jsonl``.
+      The final state, on the mesh. ``workdir`` holds ``checkpoints/``, which can be restored on any other mesh, and
+      ``metrics.jsonl``.
     """
     mesh = mesh or make_mesh()
     workdir = Path(workdir).absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     transform = make_optimizer(optimizer)
-    state = jax.device_put(_initial_state(params, transform), replicated(mesh))
-    frozen = jax.device_put(frozen, replicated(mesh))
-    update = partial(_update_step(loss, transform, config), seed=jnp.uint32(config.seed))
+    frozen = placed(frozen, partition.shardings(frozen, mesh))
+    state = _initial_state(params, transform, partition, mesh)
+    split = rematerialised(loss, (partition.specs(params, mesh), partition.specs(frozen, mesh)), mesh)
+    places = (jax.tree.map(lambda leaf: leaf.sharding, state), replicated(mesh))
+    update = partial(_update_step(split, transform, config, places), seed=np.uint32(config.seed))
     options = ocp.CheckpointManagerOptions(max_to_keep=config.keep)
     with ocp.CheckpointManager(workdir / "checkpoints", options=options) as checkpoints:
         newest = checkpoints.latest_step()
@@ -145,14 +154,20 @@ def _by_path(tree: Params) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _initial_state(params: Params, transform: optax.GradientTransformation) -> TrainState:
-    # Copies: the update donates its state, and the caller keeps what it gave.
-    params, ema = (jax.tree.map(jnp.array, params) for _ in range(2))
-    return TrainState(step=jnp.int32(0), params=params, ema=ema, opt_state=transform.init(params))
+def _initial_state(
+    params: Params, transform: optax.GradientTransformation, partition: Partition, mesh: jax.sharding.Mesh
+) -> TrainState:
+    def build(params: Params) -> TrainState:
+        # Copies: the update donates its state, and the caller keeps what it gave.
+        params, ema = (jax.tree.map(jnp.copy, params) for _ in range(2))
+        return TrainState(step=jnp.int32(0), params=params, ema=ema, opt_state=transform.init(params))
+
+    places = partition.shardings(jax.eval_shape(build, params), mesh)
+    return jax.jit(build, out_shardings=places)(placed(params, places.params))
 
 
-def _update_step(loss: Loss, transform: optax.GradientTransformation, config: FitConfig):
-    @partial(jax.jit, donate_argnums=0)
+def _update_step(loss: Loss, transform: optax.GradientTransformation, config: FitConfig, places: Any):
+    @partial(jax.jit, donate_argnums=0, out_shardings=places)
     def update(state: TrainState, frozen: Any, batch: Batch, *, seed: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, batch, key)
@@ -184,7 +199,8 @@ class _MetricsLog:
 
     def __init__(self, path: Path, start: int, every: int):
         self.path, self.every, self.pending, self.since = path, every, [], time.monotonic()
-        if path.exists():
+        self.writes = jax.process_index() == 0  # all hosts have the same numbers
+        if self.writes and path.exists():
             lines = path.read_text().splitlines()
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= start]
             path.write_text("".join(line + "\n" for line in kept))
@@ -198,6 +214,8 @@ class _MetricsLog:
             self.pending, self.since = [], now
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
+        if not self.writes:
+            return
         line = {"step": step, **{k: float(v) for k, v in values.items()}}
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
