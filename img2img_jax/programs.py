@@ -137,13 +137,12 @@ def _denoise(
     noise,
     step_noise,
 ):
+    unet = nnx.merge(graphdef, state) if specs is None else _gathering(graphdef, state, specs)
     shape, prompts = latents.shape[1:], text.shape[1]
     states, added = jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), (text, added))
     condition = None if timestep_cond is None else jnp.repeat(timestep_cond, prompts, axis=0)
 
     def predict(x: Latents, timestep: Float[Array, " b"]) -> Latents:
-        held, x = (state, x) if specs is None else gathered(state, specs, x)
-        unet = nnx.merge(graphdef, held)
         x, timestep = jnp.repeat(x, prompts, axis=0), jnp.repeat(timestep, prompts)
         output = unet(x, timestep, states, condition, added).astype(jnp.float32).reshape(-1, prompts, *shape)
         if prompts == 1:
@@ -155,6 +154,16 @@ def _denoise(
     step_keys = rng.stream(keys, "step") if step_noise is None else None
     x = start(table, latents, noise)
     return sample(predict, x, table, step_keys=step_keys, step_noise=step_noise)
+
+
+def _gathering(graphdef: nnx.GraphDef, state: nnx.State, specs: nnx.State):
+    """A network whose weights are put together for each evaluation, and dropped after it."""
+
+    def network(x: Latents, *conditions) -> Latents:
+        held, x = gathered(state, specs, x)
+        return nnx.merge(graphdef, held)(x, *conditions)
+
+    return network
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="tile_size")
