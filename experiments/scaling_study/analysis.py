@@ -70,10 +70,15 @@ def predict(figures: list[dict[str, Any]], *, restart_seconds: float) -> str:
     host fails, and that all that run beside it in one job start again.
 
     Args:
-      figures: of one topology and one number of samples a chip: "step", and "encode" and "decode" where they are.
+      figures: of one topology: "step", and "encode" and "decode" where they are. Of several numbers of samples a chip
+        the largest that fits counts.
       restart_seconds: lost by a fault, as measured.
     """
-    by_stage = {each["stage"]: each for each in figures if each["seconds"]}
+    usable = [each for each in figures if each["fits"] and each["seconds"]]
+    if not any(each["stage"] == "step" for each in usable):
+        raise ValueError("no step in these figures fits the chip; compile it for fewer samples (--batch)")
+    largest = max(each["samples"] for each in usable if each["stage"] == "step")
+    by_stage = {each["stage"]: each for each in usable if each["samples"] == largest}
     step, steps = by_stage["step"], 50
     if step["collectives"]:
         raise ValueError(f"the step on {step['topology']} holds collectives ({step['collectives']}); this is for none")

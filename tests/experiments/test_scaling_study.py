@@ -44,7 +44,7 @@ def row(kind, devices, samples, seconds, virtual=False):
 
 
 def step(**changes):
-    known = dict(stage="step", topology="v5e:1x1", resolution=512, samples=8, seconds=0.1, collectives={})
+    known = dict(stage="step", topology="v5e:1x1", resolution=512, samples=8, seconds=0.1, collectives={}, fits=True)
     return known | changes
 
 
@@ -73,12 +73,18 @@ def test_virtual_devices_are_called_so_and_share_what_one_has(analysis, tmp_path
 
 
 def test_predictions_scale_up_to_faults_and_state_what_they_assume(analysis):
-    text = analysis.predict([step(), step(stage="encode", seconds=1.0)], restart_seconds=365 * 864.0)
+    others = [step(samples=4, seconds=9.0), step(samples=16, seconds=None, fits=False)]
+    text = analysis.predict([*others, step(), step(stage="encode", seconds=1.0)], restart_seconds=365 * 864.0)
     lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
     # 50 steps of 0.1 s and 1 s of encoding for 8 samples, and 1 % lost for each chip.
     assert [float(rate) for _, rate, _ in lines[:3]] == [1.32, 5.12, 17.9]
     assert [float(share.strip("| ")) for *_, share in lines] == [0.99, 0.96, 0.84, 0.36, 0]
     assert "assumed" in text and "an estimate, no speed" in text
+
+
+def test_predictions_need_a_step_that_fits(analysis):
+    with pytest.raises(ValueError, match="fewer samples"):
+        analysis.predict([step(fits=False)], restart_seconds=1)
 
 
 def test_predictions_are_for_loops_without_collectives(analysis):
