@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -150,14 +149,13 @@ def rematerialised(loss: Callable[..., Any], specs: Sequence[Any], mesh: Mesh) -
         return loss
 
     def gather(leaf: jax.Array, spec: PartitionSpec) -> jax.Array:
-        held = NamedSharding(mesh, without(spec, FSDP))
-        return checkpoint_name(lax.with_sharding_constraint(leaf, held), "gathered")
+        return lax.with_sharding_constraint(leaf, NamedSharding(mesh, without(spec, FSDP)))
 
     def of_parts(*arguments: Any) -> Any:
         split, others = arguments[: len(specs)], arguments[len(specs) :]
         return loss(*jax.tree.map(gather, split, tuple(specs)), *others)
 
-    return jax.checkpoint(of_parts, policy=jax.checkpoint_policies.save_any_names_but_these("gathered"))
+    return jax.checkpoint(of_parts, policy=lambda primitive, *_, **__: primitive.name != "sharding_constraint")
 
 
 def whole(tree: Any) -> Any:

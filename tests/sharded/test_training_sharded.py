@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from img2img_jax import make_mesh
-from img2img_jax.partition import Partition
+from img2img_jax.partition import Partition, placed, rematerialised
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
 
 CONFIG = dict(log_every=1, evaluate_every=100, checkpoint_every=4)
@@ -55,7 +55,22 @@ def train(folder, steps, **axes):
     return {"losses": losses, "held": held}
 
 
-results = {}
+def gathers(layers):
+    # How often weights are put together in a gradient, forth and back.
+    mesh, partition, kernels = make_mesh(fsdp=8), Partition(smallest=1), [{"kernel": np.eye(16)}] * layers
+    split = rematerialised(lambda kernels, x: chain(kernels, x).sum(), (partition.specs(kernels, mesh),), mesh)
+    placed_kernels = placed(kernels, partition.shardings(kernels, mesh))
+    grad = jax.jit(jax.grad(split), out_shardings=partition.shardings(kernels, mesh))
+    return len(re.findall(" all-gather[(]", grad.lower(placed_kernels, np.ones((8, 16))).compile().as_text()))
+
+
+def chain(kernels, x):
+    for each in kernels:
+        x = jnp.tanh(x @ each["kernel"])
+    return x
+
+
+results = {"gathers": gathers(3)}
 with tempfile.TemporaryDirectory() as folder:
     results["one"] = train(folder + "/one", 8, devices=jax.devices()[:1])
     results["data"] = train(folder + "/data", 8)
@@ -88,3 +103,7 @@ def test_a_checkpoint_goes_on_on_other_devices(result):
     assert result["moved"]["losses"][:8] == result["fsdp"]["losses"]
     assert result["moved"]["losses"] == pytest.approx(result["longer"]["losses"], rel=1e-5)
     assert result["moved"]["held"] == [1 / 2] * 2
+
+
+def test_weights_are_put_together_again_on_the_way_back(result):
+    assert result["gathers"] >= 5  # three on the way there; the first layer's are not needed on the way back
