@@ -31,7 +31,8 @@ setup(
     ],
     extras_require={
         "train": ["resvg_py>=0.5"],
-        "test": ["pytest>=9.0", "hypothesis>=6.150", "resvg_py>=0.5", "ruff>=0.14"],
+        "plots": ["matplotlib>=3.10"],
+        "test": ["pytest>=9.0", "hypothesis>=6.150", "matplotlib>=3.10", "resvg_py>=0.5", "ruff>=0.14"],
         "parity": ["torch>=2.13", "diffusers>=0.42.1", "accelerate>=1.12", "peft>=0.21", "scikit-image>=0.26"],
     },
     entry_points={"console_scripts": ["img2img = img2img_jax.cli:main"]},

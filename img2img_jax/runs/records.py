@@ -1,7 +1,7 @@
 """The files of a run: rows that are there whole or not at all, whenever the process dies.
 
 `rows/` holds one file of JSON lines for each finished batch, and `rows.jsonl` all rows in the order of the plan, once
-the run has finished.
+the run has finished. Rows with a `reference` belong to the lines that curves are read against, not to the plan.
 """
 
 from __future__ import annotations
