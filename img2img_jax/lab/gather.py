@@ -22,7 +22,7 @@ def gather_inputs(config: ConfigDict, workdir: Path) -> list[Input]:
       ImageError, ValueError: as ``find_inputs``; no inputs at all.
     """
     groups = {**config.inputs, **config.strokes}
-    if not groups:
+    if not groups or not all(groups.values()):
         raise ValueError("the configuration names no inputs; give --data, or set config.inputs")
     inputs = []
     for group, path in groups.items():

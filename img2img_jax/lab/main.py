@@ -1,6 +1,8 @@
 """The command of every experiment.
 
-python experiments/NAME/run.py --config=configs/NAME.py[:tiny] --workdir=DIR
+python experiments/NAME/run.py --config=configs/NAME.py:tiny --workdir=DIR               (starts, or goes on)
+python experiments/NAME/run.py --config=configs/NAME.py:tiny --workdir=DIR --verify      (makes a batch again)
+python experiments/NAME/run.py --workdir=DIR --only_analysis                            (tables and figures anew)
 """
 
 from __future__ import annotations
@@ -15,46 +17,75 @@ from img2img_jax.lab.experiment import Analyse, Experiment, present
 from img2img_jax.lab.results import Results
 
 
+def define_flags() -> flags.FlagValues:
+    """The command's flags, apart from absl's global ones, so that importing this module claims no names."""
+    values = flags.FlagValues()
+    common = {"flag_values": values, "module_name": "run"}
+    config_flags.DEFINE_config_file(
+        "config", None, "File in configs/, and its argument: configs/NAME.py:tiny.", **common
+    )
+    flags.DEFINE_string("workdir", None, "Where everything goes; a run that was killed goes on there.", **common)
+    flags.DEFINE_string(
+        "data",
+        None,
+        "Inputs in place of the configuration's: folder, .jsonl, .csv, or PIE-Bench's mapping_file.json.",
+        **common,
+    )
+    flags.DEFINE_string(
+        "model", None, "Folder, .safetensors file or hub id, in place of the configuration's.", **common
+    )
+    flags.DEFINE_boolean("verify", False, "Make a batch of a finished run again, and compare.", **common)
+    flags.DEFINE_boolean("only_analysis", False, "Tables and figures of a finished run, nothing else.", **common)
+    flags.DEFINE_boolean("help", False, "This text.", short_name="h", **common)
+    return values
+
+
 def main(analyse: Analyse) -> None:
-    """Defines the flags, runs the experiment they ask for, and hands its results to ``analyse``."""
-    config = config_flags.DEFINE_config_file(
-        "config", None, "File in configs/, and its argument: configs/NAME.py:tiny."
-    )
-    workdir = flags.DEFINE_string("workdir", None, "Where everything goes; a run that was killed goes on there.")
-    data = flags.DEFINE_string(
-        "data", None, "Inputs in place of the configuration's: folder, .jsonl, .csv, or PIE-Bench's mapping_file.json."
-    )
-    model = flags.DEFINE_string("model", None, "Folder, .safetensors file or hub id, in place of the configuration's.")
-    verify = flags.DEFINE_boolean("verify", False, "Make a batch of a finished run again, and compare.")
-    only_analysis = flags.DEFINE_boolean("only_analysis", False, "Tables and figures of a finished run, nothing else.")
-    flags.mark_flags_as_required(["config", "workdir"])
+    """Runs the experiment that the process's flags ask for, and hands its results to ``analyse``; then exits.
 
-    def start(argv: list[str]) -> int:
-        if len(argv) > 1:
-            raise app.UsageError(f"unexpected argument {argv[1]!r}; every value needs its flag")
-        logging.set_verbosity(logging.INFO)
-        if only_analysis.value:
-            print(present(Results.read(workdir.value), analyse))
+    The exit code is 0; 1 if something failed, be it one input of many; 2 for unusable flags.
+    """
+    values = define_flags()
+    try:
+        rest = values(sys.argv)[1:]
+        if rest:
+            raise flags.Error(f"unexpected argument {rest[0]!r}; every value needs its flag")
+        if values.help:
+            print(__doc__ + values.module_help("run"))
+            sys.exit(0)
+        missing = [name for name in ("workdir", "config") if not values[name].value]
+        if missing and not (values.only_analysis and missing == ["config"]):
+            raise flags.Error(f"--{missing[0]} is missing")
+    except (flags.Error, FileNotFoundError) as error:
+        print(f"{error}; see --help", file=sys.stderr)
+        sys.exit(2)
+    app.run(lambda _: _start(values, analyse), argv=sys.argv[:1])
+
+
+def _start(values: flags.FlagValues, analyse: Analyse) -> int:
+    try:
+        if values.only_analysis:
+            print(present(Results.read(values.workdir), analyse))
             return 0
-        chosen = config.value
-        with chosen.unlocked():
-            if data.value:
-                chosen.inputs = {"data": data.value}
-                chosen.strokes = {}
-            if model.value:
-                chosen.model.path = model.value
-        try:
-            experiment = Experiment(chosen, workdir.value)
-            return _verify(experiment) if verify.value else _run(experiment, analyse)
-        except ValueError as error:
-            logging.error("%s", error)
-            return 1
+        experiment = Experiment(_configured(values), values.workdir)
+        return _verify(experiment) if values.verify else _run(experiment, analyse)
+    except (ValueError, OSError) as error:
+        logging.error("%s", error)
+        return 1
 
-    app.run(start)
+
+def _configured(values: flags.FlagValues):
+    config = values.config
+    with config.unlocked():
+        if values.data:
+            config.inputs = {"data": values.data}
+            config.strokes = {"strokes": values.data} if config.strokes else {}
+        if values.model:
+            config.model.path = values.model
+    return config
 
 
 def _run(experiment: Experiment, analyse: Analyse) -> int:
-    """0; 1 if something failed, be it one input of many, which is named."""
     results = experiment.run()
     print(present(results, analyse))
     for failure in results.failures:

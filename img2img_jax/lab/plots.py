@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.lab.reference_lines import TEXT_TO_IMAGE, UNRELATED, VAE_ROUND_TRIP
-from img2img_jax.lab.results import Results
+from img2img_jax.lab.results import Results, interval
 from img2img_jax.metrics import METRICS
 
 AXES = {"strength": "strength", "log_snr": "log-SNR at the start (noisier to the right)"}
@@ -63,6 +64,40 @@ def draw_curve(
     if over == "log_snr" and not axes.xaxis_inverted():
         axes.invert_xaxis()
     label_axes(axes, metric, over)
+
+
+def draw_path(axes: Any, results: Results, x: str, y: str, *, by: str | None = None) -> None:
+    """Draws one metric against another, through the strengths, a path for each value of ``by``; ends are labelled."""
+    for place, value in enumerate([None] if by is None else results.distinct(by)):
+        knobs = {} if by is None else {by: value}
+        xs, ys = (dict(results.curve(metric, **knobs)) for metric in (x, y))
+        points = [(strength, xs[strength].mean, ys[strength].mean) for strength in xs if strength in ys]
+        if not points:
+            continue
+        style = dict(color=COLOURS[place % len(COLOURS)], marker=MARKERS[place % len(MARKERS)])
+        axes.plot(*zip(*(p[1:] for p in points), strict=True), markersize=3.5, lw=1.4, **style)
+        axes.plot([], [], label=None if by is None else describe(by, value), **style)
+        for strength, *point in (points[0], points[-1]):
+            axes.annotate(f"{strength:g}", point, fontsize=8, xytext=(4, 4), textcoords="offset points")
+    label_axes(axes, y, x)
+
+
+def draw_heat_map(axes: Any, results: Results, metric: str, *, x: str, y: str = "strength") -> None:
+    """Draws a metric's mean in a grid of two knobs, with its numbers."""
+    columns, rows = results.distinct(x), results.distinct(y)
+    found = [[interval(metric, results.where(**{x: a, y: b})) for a in columns] for b in rows]
+    values = [[math.nan if cell is None else cell.mean for cell in row] for row in found]
+    picture = axes.imshow(values, origin="lower", aspect="auto", cmap="viridis")
+    middle = sum(picture.get_clim()) / 2
+    for row, line in enumerate(values):
+        for column, value in enumerate(line):
+            colour = "black" if value > middle else "white"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+    axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    axes.set_xlabel(x.replace("_", " "))
+    axes.set_ylabel(y.replace("_", " "))
+    axes.set_title(metric, fontsize=10)
 
 
 def label_axes(axes: Any, metric: str, over: str) -> None:
