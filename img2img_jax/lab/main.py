@@ -22,7 +22,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     common = {"flag_values": values, "module_name": "run"}
     config_flags.DEFINE_config_file(
-        "config", None, "File in configs/, and its argument: configs/NAME.py:tiny.", **common
+        "config", None, "File in configs/, and its argument: configs/NAME.py:tiny.", flag_values=values
     )
     flags.DEFINE_string("workdir", None, "Where everything goes; a run that was killed goes on there.", **common)
     flags.DEFINE_string(
