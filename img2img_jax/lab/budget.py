@@ -44,7 +44,7 @@ def _steps(settings: Settings, budget: int, strength: float, scheduler: Schedule
             return steps * strength < 1
         return start.network_evaluations <= budget
 
-    low, high = 1, min(int(budget / strength) + 2, MOST_STEPS)
+    low, high = 1, min(int((budget + 1) / strength) + 2, MOST_STEPS)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)

@@ -101,6 +101,7 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
             reference_lines=True,
         )
     )
+    config.lock()  # a misspelt field is an error
     tiny = {"settings": {"num_inference_steps": (TINY_STEPS,)}} if size == "tiny" else {}
     for change in (SIZES[size], tiny, *changes):
         _update(config, change)
