@@ -6,7 +6,7 @@ Command:
 Arguments:
   (none)    Stable Diffusion 1.5 at 512 px, with --data: the pictures as given, and as simulated strokes; 20 strengths,
             4 seeds. Strokes by a median filter of 23 px and 6 colours. Cost: twice strength_sweep's.
-  embedded  6 line drawings, 6 simulated strokes, one drawing by hand; 64 px, 11 strengths, 2 seeds.
+  embedded  4 line drawings, 4 simulated strokes, one drawing by hand; 64 px, 11 strengths, 2 seeds.
   tiny      the same code in two minutes on two cores.
   sdedit    SDEdit (2108.01073): t0 in 0.01, 0.1 ... 1; L2 to the strokes, KID to the pictures; 256 px; --data, --model.
             The paper's models are unconditional; here the prompt may be empty, and guidance is off.
@@ -41,5 +41,5 @@ def get_config(arg: str = "") -> ConfigDict:
     """The configuration for an argument above."""
     if arg == "sdedit":
         return experiment_config("sketch_to_image", "", WHOLE, SDEDIT)
-    changes = EMBEDDED | dict(max_inputs=2 if arg == "tiny" else 6)
+    changes = EMBEDDED | dict(max_inputs=2 if arg == "tiny" else 4)
     return experiment_config("sketch_to_image", arg, changes if arg else WHOLE)

@@ -27,7 +27,7 @@ _EMBEDDED = dict(
     batch_size=16,
     seeds=(0, 1),
     strengths=grid(0.1),
-    settings=dict(scheduler=("ddim",), num_inference_steps=(20,), guidance_scale=(4.0,), strength_mode=("continuous",)),
+    settings=dict(scheduler=("ddim",), num_inference_steps=(10,), guidance_scale=(4.0,), strength_mode=("continuous",)),
 )
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "": dict(
