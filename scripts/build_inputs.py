@@ -2,8 +2,7 @@
 
   python scripts/build_inputs.py --output=experiments/inputs
 
-Of each picture the embedded model has seen neither this one nor, for most, the thing in any style. Prompts ask for the
-same thing in another colour. The emoji set is built by scripts/build_emoji.py.
+Prompts ask for the same thing in another colour. The emoji set is built by scripts/build_emoji.py.
 """
 
 import json
