@@ -161,10 +161,12 @@ class Experiment:
         return summary.set_lines(results, evaluate.features, references) if len(references) > 1 else []
 
     def _references(self) -> list[np.ndarray]:
+        """Those that inputs name; if none does, the inputs themselves."""
+        named = [item.reference for item in self.inputs if item.reference is not None]
         made = []
-        for item in dict.fromkeys(item.reference or item.path for item in self.inputs):
+        for path in dict.fromkeys(named or [item.path for item in self.inputs]):
             try:
-                made.append(self.sizing.prepare(item))
+                made.append(self.sizing.prepare(path))
             except images.ImageError as error:
                 logging.warning("reference left out: %s", error)
         return made

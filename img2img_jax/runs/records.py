@@ -32,7 +32,7 @@ class Records:
             message says what differs.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
-        for leftover in (*self._parts.glob(".*"), *self.workdir.glob(".*.json*")):
+        for leftover in (*self.workdir.glob(".*.json*"), *self.workdir.glob("*/.*"), *self.workdir.glob("inputs/*/.*")):
             leftover.unlink()
         self._agree("config.json", config)
         self._agree("manifest.json", manifest)
