@@ -4,14 +4,17 @@ DEMO_VENV := .venv
 TEST_VENV := .venv-test
 PARITY_VENV := .venv-parity
 
-.PHONY: demo test parity lint clean
+.PHONY: demo test browser parity lint clean
 
 demo: $(DEMO_VENV)/installed
 	$(DEMO_VENV)/bin/python scripts/demo.py
 
 test: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/ruff check .
-	$(TEST_VENV)/bin/python -m pytest --ignore=tests/parity
+	$(TEST_VENV)/bin/python -m pytest --ignore=tests/parity --ignore=tests/browser
+
+browser: $(TEST_VENV)/installed
+	$(TEST_VENV)/bin/python -m pytest tests/browser
 
 parity: $(PARITY_VENV)/installed
 	$(PARITY_VENV)/bin/python -m pytest tests/parity

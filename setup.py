@@ -11,7 +11,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["img2img_jax", "img2img_jax.*"]),
-    package_data={"img2img_jax": ["assets/**/*"]},
+    package_data={"img2img_jax": ["assets/**/*", "reports/page/*"]},
     install_requires=[
         "absl-py>=2.3",
         "flax>=0.12.8",

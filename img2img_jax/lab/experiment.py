@@ -24,6 +24,7 @@ from img2img_jax.metrics import Evaluator
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP
 from img2img_jax.parallel import make_mesh
 from img2img_jax.pipeline import EMBEDDED_MODEL, Img2ImgPipeline
+from img2img_jax.reports import write_report
 from img2img_jax.runs import (
     Plan,
     Records,
@@ -173,7 +174,10 @@ class Experiment:
 
 
 def present(results: Results, analyse: Analyse) -> str:
-    """Draws the plots of a finished run and writes what ``analyse`` makes of it: figures, and the text of table.md."""
+    """Makes of a finished run what people look at: plots, figures and table.md by ``analyse``, report.html.
+
+    Returns the table's text.
+    """
     if plots.can_plot():
         plots.plot_all(results)
     else:
@@ -181,4 +185,5 @@ def present(results: Results, analyse: Analyse) -> str:
     text = analyse(results)
     with replacing(results.folder / "table.md") as file:
         file.write(text.encode())
+    write_report(results.folder)
     return text
