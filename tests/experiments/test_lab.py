@@ -81,7 +81,7 @@ def test_tiny(name, tmp_path, monkeypatch):
     assert not results.failures
     assert len(results.rows) == len(experiment.plan.trials)
     assert len(text.splitlines()) > 2 and "nan" not in text
-    for file in ("config.json", "manifest.json", "summary.csv", "table.md", "figure.png", "figure.svg"):
+    for file in ("config.json", "manifest.json", "summary.csv", "table.md", "figure.png", "figure.svg", "report.html"):
         assert (tmp_path / file).stat().st_size > 200, file
     if name == "strength_sweep":
         drawn = {path.stem for path in (tmp_path / "plots").iterdir()}
