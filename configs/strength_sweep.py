@@ -11,7 +11,8 @@ Arguments:
   pie_bench  the img2img row of PIE-Bench (2310.01506), with --data=mapping_file.json, --config.dino and --config.lpips.
   flowedit   SDEdit's rows of FlowEdit's tables S5 and S6 (2412.08629): the strengths and metrics. The paper's models,
              SD3 and FLUX, do not load here.
-Expected of all: fidelity falls with strength, by little until the start's log-SNR is about 0, and alignment rises.
+Expected: the fidelity of pixels and edges falls from the first strength on; CLIP's likeness stays near 1 until the
+start's log-SNR is about 0, and falls, as alignment rises, where it is between 0 and -5.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,12 @@
 """Fidelity and prompt alignment against strength and against log-SNR."""
 
 from img2img_jax.lab import Results, plots
+from img2img_jax.lab.reference_lines import UNRELATED, VAE_ROUND_TRIP
 from img2img_jax.lab.tables import markdown
 from img2img_jax.metrics import METRICS, spearman
 
 DRAWN = ("ssim", "edge_f1", "clip_image", "clip_text")
+LINES = (VAE_ROUND_TRIP, UNRELATED)  # the third line, text-to-image, is strength 1
 FIDELITY = ("l1", "mse", "psnr", "ssim", "ms_ssim", "latent_mse", "edge_f1", "edge_distance", "clip_image")
 
 
@@ -16,9 +18,9 @@ def analyse(results: Results) -> str:
     rows = []
     for metric in results.metrics:
         curve = dict(results.curve(metric))
-        lines = [results.lines(metric).get(name) for name in plots.LINE_STYLES]
+        lines = [results.lines(metric).get(name) for name in LINES]
         rows.append([metric, rank_correlation(results, metric), *(curve.get(s) for s in shown), *lines])
-    return markdown(["metric", "Spearman", *(f"{s:g}" for s in shown), *plots.LINE_STYLES], rows)
+    return markdown(["metric", "Spearman", *(f"{s:g}" for s in shown), *LINES], rows)
 
 
 def rank_correlation(results: Results, metric: str) -> float | None:

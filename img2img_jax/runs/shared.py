@@ -71,18 +71,10 @@ class SharedEncodings:
         if output_type != "pil":
             raise ValueError(f"output_type={output_type!r} is not made here; take 'pil', or call the pipeline itself")
         source = self.encode(image, seed, vae_tile_size=vae_tile_size)
-        texts = self._read(prompt, settings) if settings.get("prompt_syntax", "plain") == "plain" else {}
-        for name in ("negative_prompt", "prompt_syntax", "clip_skip") if texts else ():
-            settings.pop(name, None)
-        out = self._pipe(
-            None if texts else prompt,
-            source,
-            seed=seed,
-            output_type="np",
-            vae_tile_size=vae_tile_size,
-            **texts,
-            **settings,
-        )
+        texts: Sequence[str] | None = prompt
+        if settings.get("prompt_syntax", "plain") == "plain":
+            texts, settings = None, self._read(prompt, **settings)
+        out = self._pipe(texts, source, seed=seed, output_type="np", vae_tile_size=vae_tile_size, **settings)
         # Strength 0 is the input itself, which the pipeline does not see here.
         untouched = np.asarray([start.strength == 0 for start in out.strength])[:, None, None, None]
         pictures = np.where(untouched, images.as_unit(image), out.images)
@@ -106,12 +98,20 @@ class SharedEncodings:
             self._posteriors[key] = self._pipe.posterior(pixels[None], vae_tile_size=tile_size)
         return self._posteriors[key]
 
-    def _read(self, prompt: Sequence[str], settings: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Arguments of a call that stand for the texts."""
-        negative = settings.get("negative_prompt")
-        negatives = [negative] * len(prompt) if isinstance(negative, str | None) else negative
-        rows = [self._text(*pair, settings.get("clip_skip", 0)) for pair in zip(prompt, negatives, strict=True)]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    def _read(
+        self,
+        prompt: Sequence[str],
+        *,
+        negative_prompt: str | Sequence[str] | None = None,
+        clip_skip: int = 0,
+        prompt_syntax: str = "plain",
+        **settings: Any,
+    ) -> dict[str, Any]:
+        """The settings of a call, with text states in place of the texts and of how they are read."""
+        single = isinstance(negative_prompt, str | None)
+        negatives = [negative_prompt] * len(prompt) if single else negative_prompt
+        rows = [self._text(*pair, clip_skip) for pair in zip(prompt, negatives, strict=True)]
+        return settings | {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     def _text(self, prompt: str, negative: str | None, clip_skip: int) -> dict[str, np.ndarray]:
         key = prompt, negative, clip_skip
