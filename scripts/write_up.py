@@ -39,10 +39,8 @@ def write_up(workdir: Path, readme: Path) -> None:
 
 def _of(results: Results) -> str:
     pictures, seeds = (len(results.distinct(knob)) for knob in ("image", "seed"))
-    return (
-        f"{len(results.rows)} outputs of {pictures} pictures and {seeds} seed{'s' * (seeds > 1)}; means with 95 % bootstrap "
-        "intervals over both."
-    )
+    made = f"{len(results.rows)} outputs of {pictures} pictures and {seeds} seed{'s' * (seeds > 1)}"
+    return f"{made}; means with 95 % bootstrap intervals over both."
 
 
 if __name__ == "__main__":
