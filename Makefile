@@ -38,7 +38,7 @@ $(PARITY_VENV)/installed: setup.py
 	$(PARITY_VENV)/bin/python -m pip install -q --no-deps 'lpips>=0.1.4'
 	touch $@
 
-# About an hour on two cores. Runs that were killed go on.
+# Half an hour or more on two idle cores. Runs that were killed go on.
 EXPERIMENTS := strength_sweep sketch_to_image vae_budget seed_variance guidance_vs_strength solver_and_steps
 figures: $(TEST_VENV)/installed
 	set -e; for name in $(EXPERIMENTS); do \
