@@ -10,6 +10,7 @@ from pathlib import Path
 
 from absl import app, flags
 
+from img2img_jax.checkpoints import read_json
 from img2img_jax.lab import Results
 
 _RUNS = flags.DEFINE_string("runs", "runs", "Folder with a work directory for each experiment, named after it.")
@@ -38,9 +39,9 @@ def write_up(workdir: Path, readme: Path) -> None:
 
 
 def _of(results: Results) -> str:
-    pictures, seeds = (len(results.distinct(knob)) for knob in ("image", "seed"))
-    made = f"{len(results.rows)} outputs of {pictures} pictures and {seeds} seed{'s' * (seeds > 1)}"
-    return f"{made}; means with 95 % bootstrap intervals over both."
+    size = read_json(results.folder / "config.json")["config"]["size"]
+    counts = ", ".join(f"{knob}s: {len(results.distinct(knob))}" for knob in ("image", "strength", "seed"))
+    return f"Made with `:{size}` ({counts}; {len(results.rows)} outputs). Intervals are 95 %, over images and seeds."
 
 
 if __name__ == "__main__":

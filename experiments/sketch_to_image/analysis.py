@@ -28,6 +28,8 @@ def band(results: Results, group: str | None) -> list:
     if len(shared) < 2:
         return [None] * 4
     first, last = shared[0], shared[-1]
+    if reached[last].mean <= reached[first].mean:
+        return ["the sketch meets the prompt", None, None, None]
     worse = {
         s: min(_share(kept[s], kept[last], kept[first]), _share(reached[s], reached[first], reached[last]))
         for s in shared

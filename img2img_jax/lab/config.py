@@ -53,7 +53,7 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
 
     Every field can be set as ``--config.field=value``. An empty text or tuple stands for "not given". The fields:
 
-    - ``name``: of the experiment.
+    - ``name``: of the experiment; ``size``: as given here, for the record.
     - ``inputs``: group -> path, as ``inputs.find_inputs`` takes it. The groups are told apart in the results.
     - ``strokes``: group -> path; the pictures there are turned into strokes (``data.strokes``) of ``stroke_filter``
       pixels and ``stroke_colours`` first.
@@ -78,6 +78,7 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
     config = ConfigDict(
         dict(
             name=name,
+            size=size,
             inputs={},
             strokes={},
             stroke_filter=23,

@@ -102,7 +102,7 @@ def draw_heat_map(axes: Any, results: Results, metric: str, *, x: str, y: str = 
 
 def label_axes(axes: Any, metric: str, over: str) -> None:
     """Names both axes, with the direction in which the metric is better."""
-    axes.set_xlabel(AXES.get(over, over.replace("_", " ")))
+    axes.set_xlabel(AXES.get(over, over if over in METRICS else over.replace("_", " ")))
     known = METRICS.get(metric)
     axes.set_ylabel(f"{metric} ({known.better} is nearer)" if known else metric)
     axes.grid(True, color="#dddddd", lw=0.6)
