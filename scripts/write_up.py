@@ -40,7 +40,8 @@ def write_up(workdir: Path, readme: Path) -> None:
 
 def _of(results: Results) -> str:
     size = read_json(results.folder / "config.json")["config"]["size"]
-    counts = ", ".join(f"{knob}s: {len(results.distinct(knob))}" for knob in ("image", "strength", "seed"))
+    knobs = {"images": "image_sha256", "strengths": "strength", "seeds": "seed"}
+    counts = ", ".join(f"{name}: {len(results.distinct(knob))}" for name, knob in knobs.items())
     return f"Made with `:{size}` ({counts}; {len(results.rows)} outputs). Intervals are 95 %, over images and seeds."
 
 
