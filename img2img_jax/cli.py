@@ -4,6 +4,7 @@ img2img --image in.png --prompt "a green apple, 3d style" --strength 0.6 --outpu
 img2img --image in.png --prompt "a green apple" --strength 0.2,0.5,0.8 --seed 0,1 --output folder
 img2img --image folder --output other_folder        (prompts from folder/metadata.jsonl)
 img2img --image in.png --prompt "a green apple" --strength auto:ssim=0.7        (the strength that leaves this SSIM)
+img2img --image in.png --prompt "a green apple" --strength change:0.4 --calibration ssim.json  (docs/calibration.md)
 img2img --from_png out.png                          (the same picture again; other flags override)
 """
 
@@ -15,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -24,6 +26,9 @@ from img2img_jax import images, metadata, sweep
 from img2img_jax.finder.target import PREFIX, Target
 from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.outputs import Sheet, plan_outputs
+
+if TYPE_CHECKING:
+    from img2img_jax.finder.calibration import Calibration
 
 # Nothing heavy is imported above: --help and mistyped flags answer at once. JAX comes with the pipeline.
 
@@ -36,6 +41,7 @@ class Options:
     prompt: str | None
     strength: tuple[float, ...]
     target: Target | None
+    calibration: Calibration | None
     seed: tuple[int, ...]
     negative_prompt: str | None
     num_inference_steps: int
@@ -61,6 +67,8 @@ class Options:
     loras: tuple[str, ...]
     textual_inversions: tuple[str, ...]
 
+
+CHANGE = "change:"
 
 # Options whose flag has another name.
 _FLAG_OF = {"num_inference_steps": "steps", "loras": "lora", "textual_inversions": "textual_inversion"}
@@ -130,8 +138,10 @@ def define_flags() -> flags.FlagValues:
         "strength",
         "0.8",
         "How far to go, 0 (the input) to 1 (nothing of it left); several: 0.2,0.5,0.8; or auto:ssim=0.7, a metric"
-        " of docs/metrics.md and the value to reach, each picture with its own strength.",
+        " of docs/metrics.md and the value to reach, each picture with its own strength; or change:0.4, the expected"
+        " change of a --calibration, 0 to 1 as well; several: change:0.2,0.4.",
     )
+    text("calibration", None, "File of scripts/calibrate.py, for --strength change:0.4.")
     text("seed", "0", "Random seed, 0 to 4294967295; several: 0,1,2.")
     text("output", None, "PNG file, or folder for several pictures. Default: output.png, or output/.")
     text("from_png", None, "Repeat this picture, made by img2img; other flags override its parameters.")
@@ -186,6 +196,10 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
     samples, failures = _load_samples(inputs, options, pipe)
     if recorded:
         _compare(recorded, provenance, samples, values)
+    if options.calibration:
+        now = dataclasses.asdict(options) | {"weights_sha256": provenance["weights_sha256"]}
+        for difference in options.calibration.differences(now):
+            _warn(f"--calibration {values.calibration} was fitted otherwise: {difference}")
     if options.target:
         samples, missed = _with_found_strengths(pipe, samples, options, values.batch_size)
         failures += missed
@@ -215,9 +229,9 @@ def _run(values: flags.FlagValues, load_pipeline: Callable) -> int:
 
 
 def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Options:
-    options: dict = {"target": _target(values)}
+    options: dict = {"target": _target(values), "calibration": _calibration(values)}
     for field in dataclasses.fields(Options):
-        if field.name == "target":
+        if field.name in ("target", "calibration"):
             continue
         flag = values[_FLAG_OF.get(field.name, field.name)]
         value = flag.value
@@ -227,6 +241,9 @@ def _merge(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Op
                 value = (value,)
         elif field.name == "strength" and options["target"]:
             value = (0.5,)  # until the pictures are there and theirs are found
+        elif field.name == "strength" and options["calibration"]:
+            changes = _numbers(flag.name, value.removeprefix(CHANGE), float)
+            value = tuple(map(options["calibration"].typed, changes))
         elif field.name in ("strength", "seed"):
             value = _numbers(flag.name, value, float if field.name == "strength" else int)
         options[field.name] = value
@@ -272,6 +289,20 @@ def _target(values: flags.FlagValues) -> Target | None:
         return Target.parse(values.strength)
     except ValueError as error:
         raise flags.IllegalFlagValueError(f"--strength {error}") from None
+
+
+def _calibration(values: flags.FlagValues) -> Calibration | None:
+    """What `--strength change:` is read by, or None for numbers."""
+    if values.strength.startswith(CHANGE) != bool(values.calibration):
+        raise flags.IllegalFlagValueError(
+            f"--strength {values.strength} and --calibration {values.calibration}: {CHANGE}0.4 needs a calibration"
+            " (scripts/calibrate.py fits one), and is what one is for"
+        )
+    if not values.calibration:
+        return None
+    from img2img_jax.finder.calibration import Calibration
+
+    return Calibration.load(values.calibration)
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from img2img_jax import Img2ImgPipeline, cli
+from img2img_jax.finder.calibration import Calibration
 from img2img_jax.finder.target import Target
 from img2img_jax.metadata import read_parameters
 
@@ -543,4 +544,50 @@ def test_a_target_out_of_reach_is_a_failure(run, picture, found, capsys):
 )
 def test_unusable_targets(run, picture, capsys, flags, message):
     assert run("--image", picture, "--prompt", "apple", *flags) == 2
+    assert message in _error(capsys)
+
+
+@pytest.fixture
+def calibration(tmp_path):
+    """Change is the square of strength; fitted with guidance 3."""
+    fitted = Calibration(
+        metric="ssim",
+        round_trip=0.9,
+        text_to_image=0.2,
+        strengths=(0, 0.5, 0.6, 1),
+        changes=(0, 0.25, 0.36, 1),
+        deviation=0.0,
+        count=2,
+        made_with={"guidance_scale": 3.0, "scheduler": None},
+    )
+    fitted.save(tmp_path / "ssim.json")
+    return "ssim.json"
+
+
+def test_a_change_is_read_by_its_calibration_and_recorded_as_a_strength(run, picture, calibration, capsys):
+    arguments = ("--image", picture, "--prompt", "apple", "--guidance_scale", 3, "--output", "out")
+    assert run(*arguments, "--strength", "change:0.25,0.36", "--calibration", calibration) == 0
+    assert [read_parameters(path).strength for path in sorted(Path("out").glob("in*.png"))] == [0.5, 0.6]
+    assert "fitted otherwise" not in capsys.readouterr().err
+
+
+def test_a_calibration_of_other_settings_is_warned_of(run, picture, calibration, capsys):
+    arguments = ("--image", picture, "--prompt", "apple", "--strength", "change:0.25", "--scheduler", "euler")
+    assert run(*arguments, "--calibration", calibration) == 0
+    error = capsys.readouterr().err
+    assert "scheduler was None, is euler" in error and "guidance_scale was 3.0, is 7.5" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (("--strength=change:0.4",), 2, "needs a calibration"),
+        (("--strength=0.4", "--calibration=ssim.json"), 2, "is what one is for"),
+        (("--strength=change:much", "--calibration=ssim.json"), 2, "no list of numbers"),
+        (("--strength=change:1.4", "--calibration=ssim.json"), 1, "change 1.4 is not in 0 to 1"),
+        (("--strength=change:0.4", "--calibration=none.json"), 1, "no such calibration"),
+    ],
+)
+def test_unusable_changes(run, picture, calibration, capsys, flags, code, message):
+    assert run("--image", picture, "--prompt", "apple", *flags) == code
     assert message in _error(capsys)

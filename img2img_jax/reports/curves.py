@@ -92,7 +92,9 @@ def _setting(name: str, value: Any) -> str:
     if name == "scheduler":
         return value or "checkpoint's sampler"
     name = {"num_inference_steps": "steps", "guidance_scale": "guidance"}.get(name, name.replace("_", " "))
-    return value if isinstance(value, str) else f"{name} {'none' if value is None else value}"
+    if isinstance(value, str):
+        return value
+    return f"{name} {'none' if value is None else f'{value:g}'}"
 
 
 def _points(metric: str, rows: Sequence[Row]) -> list[Point]:

@@ -31,8 +31,12 @@ def facts(run: RunFiles) -> str:
         "guidance": shared.get("guidance_scale"),
         "mode": shared.get("strength_mode"),
     }
-    terms = "".join(f"<div><dt>{key}</dt><dd>{html.escape(str(v))}</dd></div>" for key, v in named.items() if v)
+    terms = "".join(f"<div><dt>{key}</dt><dd>{html.escape(_short(v))}</dd></div>" for key, v in named.items() if v)
     return f'<p class="counts">{" · ".join(counts)}</p>\n<dl class="facts">{terms}</dl>'
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _count(number: int, noun: str) -> str:
@@ -108,7 +112,9 @@ def left_out(series: Sequence[Series]) -> str:
         about = ", ".join(filter(None, [f"seed {one.seed}", one.settings]))
         files = ", ".join(str(row.get("output", "no file")) for row in one.rows)
         items.append(f"<li><b>{html.escape(one.image)}</b> {html.escape(about)}: {html.escape(files)}</li>")
-    return f'<section id="left-out"><h2>Not on this page</h2><ul class="failures">{"".join(items)}</ul></section>'
+    what = f"<summary>{len(series)} series, in the run’s folder</summary>"
+    listed = f'<details>{what}<ul class="failures">{"".join(items)}</ul></details>'
+    return f'<section id="left-out"><h2>Not on this page</h2>{listed}</section>'
 
 
 def table(facts: Mapping[str, Any]) -> str:

@@ -68,12 +68,12 @@ def embed(
     """
     sources: dict[Any, str | None] = {}
     chosen: dict[int, Pictures] = {}
-    outputs = 0
+    page: set[str] = set()
     for place in _by_turns([one.image for one in series]):
         one = series[place]
         pictures = _embedded(folder, one, sources, max_side)
-        outputs += sum(map(len, filter(None, pictures.outputs)))
-        if outputs + sum(map(len, filter(None, sources.values()))) > page_bytes and chosen:
+        page.update(uri for uri in (pictures.source, *pictures.outputs) if uri is not None)
+        if sum(map(len, page)) > page_bytes and chosen:
             break
         chosen[place] = pictures
     return [(one, chosen.get(place)) for place, one in enumerate(series)]

@@ -185,6 +185,14 @@ def test_the_page_is_no_wider_than_its_window(page, workdir, width):
     assert page.run("visualViewport.width") == width
 
 
+def test_long_names_and_prompts_do_not_widen_the_page(chromium, hostile):
+    chromium.open(write_report(hostile), **PHONE)
+    for number in range(3):
+        chromium.run(f"choose({2 * number})")
+        chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert chromium.run("document.documentElement.scrollWidth") == 375
+
+
 def test_dark_and_light(page):
     paper = "getComputedStyle(document.body).backgroundColor"
     found = {}

@@ -17,6 +17,7 @@ STRENGTHS = [0.7, 0, 0.4, 1]
 HOSTILE = {
     '"><img src=x onerror=document.title=1>.png': '</script><script>document.title="bad"</script>{{data}} <!--<script>',
     "l'été & <b>.png": "half a pair \ud83d, a line\u2028end, 'quotes' \"\" and \\u003c",
+    "x" * 120 + ".png": "y" * 400,
 }
 
 

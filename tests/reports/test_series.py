@@ -41,8 +41,8 @@ def test_every_input_has_a_series_before_any_has_two(workdir):
     series = make_series(read_run(workdir).samples)
     whole = embed(workdir, series, page_bytes=10**9, max_side=64)
     assert all(pictures is not None and all(pictures.outputs) and pictures.source for _, pictures in whole)
-    sizes = [len(pictures.source) + sum(map(len, pictures.outputs)) for _, pictures in whole]
-    room = sum(sizes[::2])  # for the five inputs, once each
+    first = {uri for _, pictures in whole[::2] for uri in (pictures.source, *pictures.outputs)}
+    room = sum(map(len, first))  # for the five inputs, once each
     some = embed(workdir, series, page_bytes=room, max_side=64)
     assert about(one for one, pictures in some if pictures) == [(f"p{n}.png", 0) for n in range(5)]
     assert about(one for one, _ in some) == about(series)

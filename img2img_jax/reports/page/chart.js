@@ -36,7 +36,7 @@ function vertical(curves, lines) {
   const pad = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
   low -= pad;
   high += pad;
-  return { at: linear(low, high, CHART.height - CHART.bottom, CHART.top), ticks: niceTicks(low, high, 5) };
+  return { at: linear(low, high, CHART.height - CHART.bottom, CHART.top), ticks: niceTicks(low, high, 6) };
 }
 
 function chart(metric, curves, axis, colour) {
