@@ -4,7 +4,7 @@ DEMO_VENV := .venv
 TEST_VENV := .venv-test
 PARITY_VENV := .venv-parity
 
-.PHONY: demo test browser parity lint clean
+.PHONY: demo test browser parity lint clean figures
 
 demo: $(DEMO_VENV)/installed
 	$(DEMO_VENV)/bin/python scripts/demo.py
@@ -37,6 +37,13 @@ $(PARITY_VENV)/installed: setup.py
 	$(PARITY_VENV)/bin/python -m pip install -q -e '.[test,parity]'
 	$(PARITY_VENV)/bin/python -m pip install -q --no-deps 'lpips>=0.1.4'
 	touch $@
+
+# Half an hour or more on two idle cores. Runs that were killed go on.
+EXPERIMENTS := strength_sweep sketch_to_image vae_budget seed_variance guidance_vs_strength solver_and_steps
+figures: $(TEST_VENV)/installed
+	set -e; for name in $(EXPERIMENTS); do \
+	  $(TEST_VENV)/bin/python experiments/$$name/run.py --config=configs/$$name.py:embedded --workdir=runs/$$name; done
+	$(TEST_VENV)/bin/python scripts/write_up.py
 
 lint: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/ruff check .

@@ -482,6 +482,27 @@ class Img2ImgPipeline:
         source, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
         return np.asarray(self._encode(source, keys, None, vae_tile_size, Placement(self.mesh, size)))[:size]
 
+    def posterior(self, image: Any, *, vae_tile_size: int | None = None, **sizing: Any) -> programs.Posterior:
+        """What ``encode`` makes of pictures before it draws, float32 [B,h,w,c] each: to draw from with many seeds.
+
+        Args:
+          image, vae_tile_size, sizing: as for ``encode``.
+        """
+        if vae_tile_size is not None:
+            check_tile_size(self.vae, vae_tile_size)
+        source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
+        images, (graphdef, state) = Placement(self.mesh, len(source))(pictures.to_model(source)), self._vae
+        found = programs.posterior(graphdef, whole(state), images, tile_size=vae_tile_size)
+        return jax.tree.map(lambda rows: np.asarray(rows)[: len(source)], found)
+
+    def draw(self, posterior: programs.Posterior, seed: Sequence[int]) -> np.ndarray:
+        """Scaled latents, float32 [B,h,w,c], of pictures that ``posterior`` has seen; one seed per picture."""
+        place, (graphdef, state) = Placement(self.mesh, len(seed)), self._vae
+        latents = programs.draw(
+            graphdef, whole(state), jax.tree.map(place, posterior), place(rng.sample_keys(list(seed)))
+        )
+        return np.asarray(latents)[: len(seed)]
+
     def decode(self, latents: ArrayLike, *, vae_tile_size: int | None = None) -> np.ndarray:
         """Pictures of scaled latents [B,h,w,c], float32 [B,H,W,3] in 0..1; after ``encode``, the VAE's round trip."""
         if vae_tile_size is not None:

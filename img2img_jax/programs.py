@@ -7,6 +7,7 @@ sample is data too, so that strengths, scales, seeds and prompts never recompile
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,12 +63,39 @@ def encode(
     ``tile_size``: pixels along a side of the tiles that the VAE works in; None for the whole picture at once.
     """
     vae = nnx.merge(graphdef, state)
-    mean, logvar = vae.encode(images) if tile_size is None else tiled_encode(vae, images, tile_size)
+    return _draw(vae, _posterior(vae, images, tile_size), keys, posterior_noise)
+
+
+class Posterior(NamedTuple):
+    """What a VAE makes of pictures before anything is drawn, unscaled; ``logvar`` None if nothing is drawn."""
+
+    mean: Float[Array, "b h w c"]
+    logvar: Float[Array, "b h w c"] | None
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
+def posterior(graphdef: nnx.GraphDef, state: nnx.State, images: Image, *, tile_size: int | None = None) -> Posterior:
+    """The part of ``encode`` that does not depend on seeds."""
+    return _posterior(nnx.merge(graphdef, state), images, tile_size)
+
+
+@partial(jax.jit, static_argnums=0)
+def draw(graphdef: nnx.GraphDef, state: nnx.State, posterior: Posterior, keys: Array) -> Latents:
+    """The rest of ``encode``."""
+    return _draw(nnx.merge(graphdef, state), posterior, keys, None)
+
+
+def _posterior(vae: nnx.Module, images: Image, tile_size: int | None) -> Posterior:
+    return Posterior(*(vae.encode(images) if tile_size is None else tiled_encode(vae, images, tile_size)))
+
+
+def _draw(vae: nnx.Module, posterior: Posterior, keys: Array, noise: Latents | None) -> Latents:
+    mean, logvar = posterior
     if logvar is None:
         return vae.scale(mean)
-    if posterior_noise is None:
-        posterior_noise = rng.normal(rng.stream(keys, "posterior"), mean.shape[1:])
-    return vae.scale(mean + jnp.exp(0.5 * logvar) * posterior_noise)
+    if noise is None:
+        noise = rng.normal(rng.stream(keys, "posterior"), mean.shape[1:])
+    return vae.scale(mean + jnp.exp(0.5 * logvar) * noise)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 13))

@@ -36,21 +36,9 @@ class Pipeline(Protocol):
         """Returns an object with `images` (PIL) and `strength` (`ResolvedStart`), one of each per sample."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Sample:
-    """One picture to make: `pixels` [H, W, 3] uint8 is the input at its final size."""
-
-    image: Path
-    image_sha256: str
-    pixels: np.ndarray
-    prompt: str
-    strength: float
-    seed: int
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all samples of a sweep share; named as the arguments of the pipeline, with its defaults."""
+    """What the samples of a sweep share; named as the arguments of the pipeline, with its defaults."""
 
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
@@ -61,6 +49,28 @@ class Settings:
     prompt_syntax: str = "plain"
     clip_skip: int = 0
     vae_tile_size: int | None = None
+
+
+PER_SAMPLE = ("guidance_scale", "negative_prompt")
+"""What the pipeline takes per sample, so that settings that differ in nothing else can share a batch."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One picture to make.
+
+    Attributes:
+      pixels: [H, W, 3] uint8, the input at its final size.
+      settings: its own, where they differ from the sweep's in `PER_SAMPLE`; None for the sweep's.
+    """
+
+    image: Path
+    image_sha256: str
+    pixels: np.ndarray
+    prompt: str
+    strength: float
+    seed: int
+    settings: Settings | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,11 +88,16 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Result:
-    """A picture made, with all it takes to make it again."""
+    """A picture made, with all it takes to make it again.
+
+    Attributes:
+      latents: float32 [h, w, c] of the input and of the picture, if the pipeline gives both; else None.
+    """
 
     sample: Sample
     picture: Image.Image
     parameters: Parameters
+    latents: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def make_batches(samples: Iterable[Sample], max_size: int) -> list[Batch]:
@@ -116,7 +131,7 @@ def run(
     Args:
       pipe: the pipeline, called once per batch.
       batches: from `make_batches`, or one placed by hand to repeat a picture in its old place.
-      settings: shared by all.
+      settings: of samples without their own.
       provenance: the fields of `Parameters` that say with which checkpoint, software and resize policy the
         pictures are made, as `metadata.provenance` gives them.
 
@@ -125,14 +140,16 @@ def run(
     """
     for batch in batches:
         rows = batch.rows()
+        own = [row.settings or settings for row in rows]
         out = pipe(
             [row.prompt for row in rows],
             np.stack([row.pixels for row in rows]),
             strength=[row.strength for row in rows],
             seed=[row.seed for row in rows],
             output_type="pil",
-            **dataclasses.asdict(settings),
+            **_arguments(own),
         )
+        latents = getattr(out, "source_latents", None), getattr(out, "latents", None)
         for place, sample in enumerate(batch.samples, start=batch.first):
             parameters = Parameters(
                 image=str(sample.image.resolve()),
@@ -145,7 +162,24 @@ def run(
                 batch_size=batch.size,
                 batch_index=place,
                 start=dataclasses.asdict(out.strength[place]),
-                **dataclasses.asdict(settings),
+                **dataclasses.asdict(own[place]),
                 **provenance,
             )
-            yield Result(sample=sample, picture=out.images[place], parameters=parameters)
+            yield Result(
+                sample=sample,
+                picture=out.images[place],
+                parameters=parameters,
+                latents=None if any(side is None for side in latents) else tuple(side[place] for side in latents),
+            )
+
+
+def _arguments(rows: Sequence[Settings]) -> dict[str, Any]:
+    """The pipeline's arguments for samples with these settings; lists of what differs between them."""
+    arguments = dataclasses.asdict(rows[0])
+    for name in arguments:
+        values = [getattr(row, name) for row in rows]
+        if any(value != values[0] for value in values):
+            if name not in PER_SAMPLE:
+                raise ValueError(f"a batch cannot hold {name} {values}; put them into batches of their own")
+            arguments[name] = values
+    return arguments

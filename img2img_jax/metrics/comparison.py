@@ -7,9 +7,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from img2img_jax.metrics.canny import canny
+from img2img_jax.metrics.masking import masked
 from img2img_jax.types import Latents, UnitImage
 
 
@@ -23,6 +24,7 @@ class Comparison:
       prompt: what the outputs should show, one text per sample.
       source_prompt: what the inputs show.
       source_latents, output_latents: in the model's scaled space.
+      mask: 1 or True where the outputs were to change, 0 elsewhere.
       networks: by the names of ``Metric.network``.
     """
 
@@ -32,6 +34,7 @@ class Comparison:
     source_prompt: Sequence[str] | None = None
     source_latents: Latents | None = None
     output_latents: Latents | None = None
+    mask: Shaped[Array, "b H W"] | None = None
     networks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
@@ -49,6 +52,18 @@ class Comparison:
     @functools.cached_property
     def output_features(self) -> Float[Array, "b p"]:
         return self.networks["clip"].pictures(self.output)
+
+    @functools.cached_property
+    def source_background(self) -> UnitImage:
+        return masked(self.source, 1 - self.mask)
+
+    @functools.cached_property
+    def output_background(self) -> UnitImage:
+        return masked(self.output, 1 - self.mask)
+
+    @functools.cached_property
+    def edited_features(self) -> Float[Array, "b p"]:
+        return self.networks["clip"].pictures(masked(self.output, self.mask))
 
     @functools.cached_property
     def prompt_features(self) -> Float[Array, "b p"]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP, CLIPFeatures
 from img2img_jax.metrics.cmmd import cmmd
@@ -98,6 +98,7 @@ class Evaluator:
         source_prompt: Sequence[str] | None = None,
         source_latents: Latents | None = None,
         output_latents: Latents | None = None,
+        mask: Shaped[Array, "b H W"] | None = None,
     ) -> dict[str, Float[Array, " b"]]:
         """Values [B], float32, by the names of the metrics.
 
@@ -106,6 +107,7 @@ class Evaluator:
           output: what came out, of the same shape.
           prompt, source_prompt: what output and source should show, one text per sample.
           source_latents, output_latents: [B,h,w,c], in the model's scaled space.
+          mask: [B,H,W], 1 or True where the outputs were to change, 0 elsewhere.
 
         Raises:
           ValueError: pictures of other shapes, dtypes or ranges; a metric was named whose inputs or network are
@@ -115,7 +117,7 @@ class Evaluator:
         if source.shape != output.shape:
             raise ValueError(f"source has shape {source.shape}, output {output.shape}; resize one to the other")
         given = dict(prompt=prompt, source_prompt=source_prompt)
-        given |= dict(source_latents=source_latents, output_latents=output_latents)
+        given |= dict(source_latents=source_latents, output_latents=output_latents, mask=_checked_mask(mask, source))
         for name, values in given.items():
             if isinstance(values, str) or (values is not None and len(values) != len(source)):
                 raise ValueError(f"{name} must have one entry per sample, {len(source)} in all")
@@ -163,6 +165,14 @@ def compare_sets(features: Float[Array, "n p"], reference: Float[Array, "m p"]) 
     scale = math.sqrt(features.shape[1])
     mean, std = kid(scale * features, scale * reference)
     return {"kid": mean, "kid_std": std, "cmmd": distance}
+
+
+def _checked_mask(mask: Any, source: UnitImage) -> Any:
+    if mask is None:
+        return None
+    if np.shape(mask) != source.shape[:3]:
+        raise ValueError(f"mask has shape {np.shape(mask)}; these pictures need {source.shape[:3]} ([B,H,W])")
+    return mask.astype(np.float32)
 
 
 def _checked(name: str, images: Any) -> UnitImage:

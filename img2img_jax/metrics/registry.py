@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from img2img_jax.metrics import ms_ssim, ssim
 from img2img_jax.metrics.clip_direction import clip_direction
@@ -28,6 +29,17 @@ def _lpips(net: str, backbone: str) -> Metric:
         smallest=SMALLEST,
         reference="Zhang et al. 1801.03924; lpips 0.1",
         compute=lambda c: c.networks[f"lpips_{net}"](c.source, c.output),
+    )
+
+
+def _of_background(name: str, compute: Callable, **differs: Any) -> Metric:
+    return Metric(
+        name=f"background_{name}",
+        measures=f"`{name}` where nothing was to change",
+        inputs=("source", "output", "mask"),
+        reference="PIE-Bench, Ju et al. 2310.01506",
+        compute=lambda c: compute(c, c.source_background, c.output_background),
+        **dict(low=0, high=math.inf, better="lower") | differs,
     )
 
 
@@ -155,6 +167,33 @@ _ALL = (
         network="dino",
         reference="Tumanyan et al. 2201.00424; PIE-Bench, Ju et al. 2310.01506; transformers ViTModel",
         compute=lambda c: c.networks["dino"](c.source, c.output),
+    ),
+    _of_background("mse", lambda c, source, output: mse(source, output), high=1),
+    _of_background("psnr", lambda c, source, output: psnr(source, output), better="higher"),
+    _of_background(
+        "ssim",
+        lambda c, source, output: ssim.ssim(source, output),
+        low=-1,
+        high=1,
+        better="higher",
+        smallest=ssim.WINDOW,
+    ),
+    _of_background(
+        "lpips_squeeze",
+        lambda c, source, output: c.networks["lpips_squeeze"](source, output),
+        network="lpips_squeeze",
+        smallest=SMALLEST,
+    ),
+    Metric(
+        name="edited_clip_text",
+        measures="`clip_text` where something was to change",
+        low=-1,
+        high=1,
+        better="higher",
+        inputs=("output", "prompt", "mask"),
+        network="clip",
+        reference="PIE-Bench, Ju et al. 2310.01506",
+        compute=lambda c: clip_similarity(c.edited_features, c.prompt_features),
     ),
 )
 

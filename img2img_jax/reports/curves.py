@@ -48,11 +48,16 @@ class StrengthCurve:
 
 
 def strength_curves(rows: Sequence[Row]) -> list[StrengthCurve]:
-    """Of every metric and settings in the rows, 95 % intervals over images and seeds (``bootstrap_mean``)."""
+    """Of every metric and settings in the rows, 95 % intervals over images and seeds (``bootstrap_mean``).
+
+    Inputs of different groups have curves of their own, named first.
+    """
     varying = varying_settings(rows)
+    several = len({row.get("group") for row in rows}) > 1
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(settings_label(row, varying), []).append(row)
+        kinds = [str(row.get("group") or "no group")] if several else []
+        groups.setdefault(", ".join(filter(None, [*kinds, settings_label(row, varying)])), []).append(row)
     return [
         StrengthCurve(metric=metric, settings=label, points=points)
         for metric in metric_names(rows)

@@ -5,12 +5,14 @@ from img2img_jax.runs.manifest import make_manifest
 from img2img_jax.runs.plan import Plan, Sizing, make_plan, variations
 from img2img_jax.runs.records import Records
 from img2img_jax.runs.run import run
+from img2img_jax.runs.shared import SharedEncodings
 from img2img_jax.runs.verify import Verification, verify
 
 __all__ = [
     "HostDied",
     "Plan",
     "Records",
+    "SharedEncodings",
     "Sizing",
     "Verification",
     "make_manifest",

@@ -40,6 +40,10 @@ class HostRecords(Records):
         """Whether any host, in this launch or an earlier one, has made a part."""
         return super().has(part) or any(self.workdir.glob(f"{FOLDER}/*/rows/{part}.jsonl"))
 
+    def _leftovers(self) -> list[Path]:
+        """Its own; those of others may be files that they are writing."""
+        return list(self._written.glob(".*"))
+
     def gather(self, parts: Mapping[str, int]) -> None:
         """On host 0: waits until all parts are there, and puts them together.
 

@@ -6,15 +6,18 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from img2img_jax import images, metadata, sweep
-from img2img_jax.inputs import Input
+from img2img_jax.inputs import Input, read_mask
 
 ID_DIGITS = 16
+DEFAULTS = (sweep.Settings(),)
+ABOUT = ("source_prompt", "group")
+"""What is said of an input that does not touch its pictures, but their metrics."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,11 @@ class Sizing:
         """uint8 [H, W, 3]; raises ImageError."""
         return images.prepare(path, **dataclasses.asdict(self))
 
+    def read_mask(self, mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """bool [H, W] of the mask of a picture that was brought to ``shape`` [H, W, 3]; raises ImageError."""
+        policy = dataclasses.asdict(self) | {"height": shape[0], "width": shape[1]}
+        return read_mask(mask, **policy)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
@@ -38,13 +46,24 @@ class Trial:
 
     Attributes:
       index: place in the plan.
+      input: what the sample is made from.
+      mask_sha256: of the input's mask, if it has one.
       sample: with pixels of the right shape but no content; the run reads them when their batch has come.
     """
 
     index: int
+    input: Input
     sample: sweep.Sample
-    settings: sweep.Settings
     sizing: Sizing
+    mask_sha256: str | None = None
+
+    @property
+    def settings(self) -> sweep.Settings:
+        return self.sample.settings
+
+    def mask(self) -> np.ndarray:
+        """bool [H, W]; raises ImageError."""
+        return self.sizing.read_mask(self.input.mask, self.sample.pixels.shape)
 
     def knobs(self) -> dict[str, Any]:
         """Everything that decides on the picture, model and software apart."""
@@ -60,6 +79,8 @@ class Trial:
             "strength": sample.strength,
             "seed": sample.seed,
             **dataclasses.asdict(self.settings),
+            **{name: value for name in ABOUT if (value := getattr(self.input, name)) is not None},
+            **({"mask_sha256": self.mask_sha256} if self.mask_sha256 else {}),
         }
 
     @property
@@ -114,7 +135,7 @@ def make_plan(
     prompts: Sequence[str] | None = None,
     strengths: Sequence[float],
     seeds: Sequence[int] = (0,),
-    settings: Sequence[sweep.Settings] = (sweep.Settings(),),
+    settings: Sequence[sweep.Settings] | Callable[[float], Sequence[sweep.Settings]] = DEFAULTS,
     sizing: Sizing = Sizing(),
     batch_size: int = 8,
 ) -> Plan:
@@ -125,15 +146,23 @@ def make_plan(
     Args:
       inputs: from `inputs.find_inputs`. One that cannot be opened, or has no prompt, becomes a `Failure`.
       prompts: for every input, instead of its own.
-      settings: samplers, steps, guidance scales and modes; `variations` makes their product.
-      batch_size: most samples at a time. A batch holds one picture size and one of `settings`, but all strengths.
+      settings: samplers, steps, guidance scales and modes; `variations` makes their product. Or a function that gives
+        them for a strength. The negative prompt of an input comes before theirs.
+      batch_size: most samples at a time. A batch holds one picture size, and settings that differ in what the pipeline
+        takes per sample alone; strengths are mixed.
 
     Raises:
       ValueError: nothing to do, or a knob with two equal values.
     """
-    for name, values in dict(inputs=inputs, strengths=strengths, seeds=seeds, settings=settings).items():
+    knobs = dict(inputs=inputs, strengths=strengths, seeds=seeds)
+    if callable(settings):
+        knobs |= {f"settings of strength {strength}": settings(strength) for strength in strengths}
+    else:
+        knobs |= {"settings": settings}
+    for name, values in knobs.items():
         if not len(values) or (name != "inputs" and len(set(values)) < len(values)):
             raise ValueError(f"{name} {list(values)} must be one or more values, each once")
+    cells = _cells(settings, strengths)
     trials, failures, index = [], [], 0
     for item in inputs:
         texts = prompts if prompts is not None else [item.prompt]
@@ -143,17 +172,26 @@ def make_plan(
             # A view on one byte: the plan of a large folder must not hold its pictures.
             pixels = np.broadcast_to(np.uint8(0), sizing.prepare(item.path).shape)
             sha256 = metadata.file_sha256(item.path)
+            mask_sha256 = None if item.mask is None else _bytes_sha256(sizing.read_mask(item.mask, pixels.shape))
         except (images.ImageError, OSError) as error:
             failures.append(Failure(index=index, image=item.path.name, error=str(error)))
             index += 1
             continue
-        for prompt, each, strength, seed in itertools.product(texts, settings, strengths, seeds):
+        for prompt, (each, strength), seed in itertools.product(texts, cells, seeds):
+            if item.negative_prompt is not None:
+                each = dataclasses.replace(each, negative_prompt=item.negative_prompt)
             sample = sweep.Sample(
-                image=item.path, image_sha256=sha256, pixels=pixels, prompt=prompt, strength=strength, seed=seed
+                image=item.path,
+                image_sha256=sha256,
+                pixels=pixels,
+                prompt=prompt,
+                strength=strength,
+                seed=seed,
+                settings=each,
             )
-            trials.append(Trial(index=index, sample=sample, settings=each, sizing=sizing))
+            trials.append(Trial(index=index, input=item, sample=sample, sizing=sizing, mask_sha256=mask_sha256))
             index += 1
-    return Plan(trials=trials, failures=failures, batches=_batches(trials, settings, batch_size))
+    return Plan(trials=trials, failures=failures, batches=_batches(trials, batch_size))
 
 
 def variations(base: sweep.Settings | None = None, **knobs: Sequence[Any]) -> list[sweep.Settings]:
@@ -164,11 +202,37 @@ def variations(base: sweep.Settings | None = None, **knobs: Sequence[Any]) -> li
     ]
 
 
-def _batches(trials: Sequence[Trial], settings: Sequence[sweep.Settings], batch_size: int) -> list[PlannedBatch]:
+def _bytes_sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _cells(settings: Any, strengths: Sequence[float]) -> list[tuple[sweep.Settings, float]]:
+    if callable(settings):
+        return [(each, strength) for strength in strengths for each in settings(strength)]
+    return list(itertools.product(settings, strengths))
+
+
+def _batches(trials: Sequence[Trial], batch_size: int) -> list[PlannedBatch]:
+    groups: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(_alike(trial), []).append(trial)
     batches = []
-    for each in settings:
-        by_sample = {id(trial.sample): trial for trial in trials if trial.settings == each}
-        for batch in sweep.make_batches([trial.sample for trial in by_sample.values()], batch_size):
+    for group in groups.values():
+        by_sample = {id(trial.sample): trial for trial in group}
+        for batch in sweep.make_batches([trial.sample for trial in group], batch_size):
             members = [by_sample[id(sample)] for sample in batch.samples]
             batches.append(PlannedBatch(trials=members, size=batch.size))
     return batches
+
+
+def _alike(trial: Trial) -> Any:
+    """Trials that may share a batch have this in common.
+
+    Guidance switched off runs half the network, a negative prompt that is not given is not an empty one, and metrics
+    are computed of a whole batch.
+    """
+    settings, about = trial.settings, trial.input
+    return (
+        dataclasses.replace(settings, guidance_scale=float(settings.guidance_scale > 1), negative_prompt=None),
+        *(value is None for value in (settings.negative_prompt, about.source_prompt, about.mask)),
+    )

@@ -1,7 +1,7 @@
 """The files of a run: rows that are there whole or not at all, whenever the process dies.
 
 `rows/` holds one file of JSON lines for each finished batch, and `rows.jsonl` all rows in the order of the plan, once
-the run has finished.
+the run has finished. Rows with a `reference` belong to the lines that curves are read against, not to the plan.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ class Records:
         """
         self._parts.mkdir(parents=True, exist_ok=True)
         self._written.mkdir(parents=True, exist_ok=True)
-        for leftover in (*self._written.glob(".*"), *self.own.glob(".*.json*")):
+        for leftover in self._leftovers():
             leftover.unlink()
         self._agree("config.json", config)
         self._agree("manifest.json", manifest)
+
+    def _leftovers(self) -> list[Path]:
+        """What a killed writer may have left."""
+        return [leftover for pattern in (".*.json*", "*/.*", "inputs/*/.*") for leftover in self.workdir.glob(pattern)]
 
     def _agree(self, name: str, values: Mapping[str, Any]) -> None:
         """Writes a file of facts about the run; if it is there, it must say the same but for the commit."""

@@ -30,6 +30,7 @@ def run(
     provenance: Mapping[str, Any],
     manifest: Mapping[str, Any],
     evaluate: Evaluate | None = None,
+    config: Mapping[str, Any] | None = None,
     host: Host = ALONE,
 ) -> list[dict[str, Any]]:
     """Makes every picture of the plan that is not there yet, and returns all rows, in the plan's order.
@@ -45,7 +46,9 @@ def run(
       provenance: from `metadata.provenance`.
       manifest: from `make_manifest`; a run goes on only with the same code, weights, libraries and devices.
       evaluate: `metrics.Evaluator`, or anything called with source, output (float [B,H,W,3]) and `prompt` that returns
-        values [B] by name.
+        values [B] by name. It gets `source_prompt`, `mask` (bool [B,H,W]), `source_latents` and `output_latents` as
+        well where inputs and pipeline (`SharedEncodings`) give them.
+      config: what the plan was made from, to be kept in `config.json`.
       host: the place of this process among several that run the same plan in the same (shared) directory, each for the
         batches that are its own. Host 0 waits for the others and returns all rows, the others return none.
 
@@ -56,7 +59,8 @@ def run(
     workdir = Path(workdir)
     records = Records(workdir) if host.count == 1 else HostRecords(workdir, host)
     sizes = {"trials": len(plan.trials), "batches": len(plan.batches), "failed_inputs": len(plan.failures)}
-    records.open({"plan_sha256": plan.sha256, **sizes, "provenance": provenance}, manifest)
+    about = {"plan_sha256": plan.sha256, **sizes, "provenance": provenance}
+    records.open(about if config is None else about | {"config": config}, manifest)
     (workdir / "images").mkdir(exist_ok=True)
     if host.count == 1:
         collect(workdir)  # what several hosts of an earlier launch have left
@@ -98,7 +102,7 @@ def _make(pipe, number: int, batch: PlannedBatch, workdir: Path, provenance, eva
             )
         else:
             made.append((trial, result))
-    values = _evaluate(evaluate, [result for _, result in made])
+    values = measure(evaluate, made, batch.size)
     rows = []
     for place, (trial, result) in enumerate(made):
         file = f"images/{trial.index:06d}_{trial.id}.png"
@@ -130,17 +134,18 @@ def render(
         path = trial.sample.image
         try:
             if path not in pixels:
-                pixels[path] = _read(trial)
+                pixels[path] = read_pixels(trial)
             readable.append((trial, dataclasses.replace(trial.sample, pixels=pixels[path])))
         except images.ImageError as error:
             yield trial, error
     if readable:
         samples = sweep.Batch(samples=[sample for _, sample in readable], size=batch.size)
-        results = sweep.run(pipe, [samples], batch.trials[0].settings, provenance)
+        results = sweep.run(pipe, [samples], readable[0][0].settings, provenance)
         yield from zip([trial for trial, _ in readable], results, strict=True)
 
 
-def _read(trial: Trial) -> np.ndarray:
+def read_pixels(trial: Trial) -> np.ndarray:
+    """uint8 [H, W, 3], the trial's input at its final size; raises ImageError if it is not what was planned."""
     path = trial.sample.image
     pixels = trial.sizing.prepare(path)
     if metadata.file_sha256(path) != trial.sample.image_sha256:
@@ -148,12 +153,24 @@ def _read(trial: Trial) -> np.ndarray:
     return pixels
 
 
-def _evaluate(evaluate: Evaluate | None, results: list[sweep.Result]) -> Mapping[str, Any]:
-    if evaluate is None or not results:
+def measure(evaluate: Evaluate | None, made: list[tuple[Trial, sweep.Result]], size: int) -> Mapping[str, Any]:
+    """Values [size] by metric of the trials of one batch, the last one repeated to ``size``."""
+    if evaluate is None or not made:
         return {}
+    # Filled up as the batch was, so that metrics compile once as well.
+    rows = made + made[-1:] * (size - len(made))
+    trials, results = zip(*rows, strict=True)
+    given = {"prompt": [result.sample.prompt for result in results]}
+    if trials[0].input.source_prompt is not None:
+        given["source_prompt"] = [trial.input.source_prompt for trial in trials]
+    if trials[0].input.mask is not None:
+        given["mask"] = np.stack([trial.mask() for trial in trials])
+    if results[0].latents is not None:
+        pairs = zip(*(result.latents for result in results), strict=True)
+        given["source_latents"], given["output_latents"] = map(np.stack, pairs)
     source = images.as_unit(np.stack([result.sample.pixels for result in results]))
     output = images.as_unit(np.stack([np.asarray(result.picture) for result in results]))
-    values = evaluate(source, output, prompt=[result.sample.prompt for result in results])
+    values = evaluate(source, output, **given)
     return {name: np.asarray(column) for name, column in values.items()}
 
 

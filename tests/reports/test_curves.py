@@ -51,6 +51,12 @@ def test_every_settings_has_a_curve():
     ]
 
 
+def test_every_group_of_inputs_has_a_curve():
+    rows = [row | {"group": f"kind {row['image']}"} for row in make_rows()]
+    curves = [curve.settings for curve in strength_curves(rows) if curve.metric == "l1"]
+    assert curves == list(dict.fromkeys(row["group"] for row in rows)) and len(curves) > 1
+
+
 def test_what_follows_from_other_knobs_does_not_split_curves():
     """Steps chosen by mode and strength, negative prompts that belong to inputs."""
     rows = [

@@ -42,9 +42,9 @@ class Painter:
 
     def __call__(self, prompt, image, *, strength, seed, guidance_scale, scheduler, **_):
         self.calls.append(dict(prompt=prompt, strength=strength, seed=seed, guidance_scale=guidance_scale))
-        pictures = []
-        for place, (text, pixels, s, n) in enumerate(zip(prompt, image, strength, seed, strict=True)):
-            rng = np.random.default_rng([n, place, len(text), int(guidance_scale), len(scheduler or "")])
+        pictures, scales = [], np.broadcast_to(guidance_scale, len(prompt))
+        for place, (text, pixels, s, n, scale) in enumerate(zip(prompt, image, strength, seed, scales, strict=True)):
+            rng = np.random.default_rng([n, place, len(text), int(scale), len(scheduler or "")])
             noise = rng.integers(0, 256, pixels.shape)
             pictures.append(Image.fromarray(np.uint8((1 - s) * pixels + s * noise)))
         return Output(pictures, [Start(s, float("inf") if s == 0 else 1 - s) for s in strength])
@@ -77,3 +77,13 @@ def files(workdir):
 @pytest.fixture
 def folder(tmp_path):
     return fill(tmp_path / "in")
+
+
+@pytest.fixture
+def manifest():
+    return MANIFEST
+
+
+@pytest.fixture
+def provenance():
+    return PROVENANCE

@@ -1,5 +1,7 @@
 """A plan is the product of its knobs, in order, and follows from its arguments alone."""
 
+import dataclasses
+
 import pytest
 
 from img2img_jax.inputs import find_inputs
@@ -38,6 +40,33 @@ def test_batches_hold_one_shape_and_one_setting_but_many_strengths(folder):
         assert len({(t.sample.pixels.shape, t.settings) for t in batch.trials}) == 1
         assert len(batch.trials) <= batch.size <= 16
     assert any(len({t.sample.strength for t in batch.trials}) > 1 for batch in made.batches)
+
+
+def test_guidance_scales_and_negative_prompts_share_batches(folder):
+    made = plan(folder, settings=variations(guidance_scale=[1, 3, 6]), batch_size=100)
+    scales = [{t.settings.guidance_scale for t in batch.trials} for batch in made.batches]
+    assert scales == [{1}, {1}, {3, 6}, {3, 6}]  # of two picture sizes; guidance switched off costs half
+    inputs = [dataclasses.replace(i, negative_prompt=n) for i, n in zip(find_inputs(folder), "aaabbccc", strict=False)]
+    made = make_plan(inputs, **KNOBS, settings=[Settings(negative_prompt="other")], batch_size=100)
+    assert {t.settings.negative_prompt for batch in made.batches for t in batch.trials} == {*"abc"}
+    assert len(made.batches) == 2
+
+
+def test_settings_may_depend_on_the_strength(folder):
+    made = plan(folder, settings=lambda strength: [Settings(num_inference_steps=round(10 / strength))])
+    assert {(t.sample.strength, t.settings.num_inference_steps) for t in made.trials} == {(0.2, 50), (0.8, 12)}
+    with pytest.raises(ValueError, match="settings of strength 0.2"):
+        plan(folder, settings=lambda strength: [])
+
+
+def test_masks_and_texts_of_inputs_are_part_of_the_plan(folder):
+    item = find_inputs(folder)[0]
+    changes = [{}, dict(source_prompt="x"), dict(group="x"), dict(mask=(0, 512 * 256)), dict(mask=(0, 512 * 128))]
+    plans = [make_plan([dataclasses.replace(item, **change)], **KNOBS) for change in changes]
+    assert len({made.sha256 for made in plans}) == len(plans)
+    assert plans[3].trials[0].mask().mean() == pytest.approx(0.5, abs=0.1)
+    missing = make_plan([dataclasses.replace(item, mask=folder / "none.png")], **KNOBS)
+    assert "none.png" in missing.failures[0].error
 
 
 def test_a_plan_holds_no_pictures(folder):

@@ -1,0 +1,8 @@
+"""What do guidance scale and strength do together? README.md has the commands."""
+
+from analysis import analyse
+
+from img2img_jax.lab.main import main
+
+if __name__ == "__main__":
+    main(analyse)

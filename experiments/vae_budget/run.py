@@ -1,0 +1,8 @@
+"""What does the VAE alone lose? README.md has the commands."""
+
+from analysis import analyse
+
+from img2img_jax.lab.main import main
+
+if __name__ == "__main__":
+    main(analyse)
