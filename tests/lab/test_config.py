@@ -8,7 +8,9 @@ import pytest
 from img2img_jax.lab import experiment_config, grid
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = [path.name for path in sorted((ROOT / "experiments").iterdir()) if (path / "analysis.py").is_file()]
+EXPERIMENTS = [
+    path.parent.name for path in sorted(ROOT.glob("experiments/*/run.py")) if "img2img_jax.lab.main" in path.read_text()
+]
 PROTOCOLS = {
     "strength_sweep": ["pie_bench", "flowedit"],
     "sketch_to_image": ["sdedit"],
