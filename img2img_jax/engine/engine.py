@@ -11,6 +11,7 @@ import numpy as np
 from img2img_jax import images
 from img2img_jax.diffusion.strength import ResolvedStart
 from img2img_jax.engine.conditions import read_conditions
+from img2img_jax.engine.decoder import Made
 from img2img_jax.engine.flight import Flight
 from img2img_jax.engine.job import Job
 from img2img_jax.engine.statistics import Statistics
@@ -29,6 +30,7 @@ class Result:
       job: as given.
       image: a PIL picture ("pil"), float32 [H,W,3] in 0..1 ("np"), or the latents ("latent").
       latents: float32 [h,w,c], scaled as the UNet sees them; None if no network ran (strength 0).
+      source_latents: what the picture was encoded to, drawn by the job's seed; None likewise.
       start: where it really started.
     """
 
@@ -36,6 +38,7 @@ class Result:
     job: Job
     image: Any
     latents: np.ndarray | None
+    source_latents: np.ndarray | None
     start: ResolvedStart
 
 
@@ -56,6 +59,7 @@ class Engine:
 
     Attributes:
       statistics: counts so far.
+      slots_per_device, vae_tile_size: as given.
     """
 
     def __init__(
@@ -85,11 +89,11 @@ class Engine:
         if pipe.mesh.size != pipe.mesh.shape[DATA]:
             raise ValueError(f"the engine works on a mesh of the axis {DATA!r} alone, not on {dict(pipe.mesh.shape)}")
         self.statistics = Statistics()
-        self._pipe, self._slots = pipe, slots_per_device
-        self._vae_batch, self._vae_tile_size = vae_batch, vae_tile_size
+        self._pipe, self.slots_per_device = pipe, slots_per_device
+        self._vae_batch, self.vae_tile_size = vae_batch, vae_tile_size
         self._conditioner = pipe.conditioner.remembering()
 
-    def run(self, jobs: Iterable[Job], *, output_type: str = "pil") -> Iterator[Result]:
+    def run(self, jobs: Iterable[Job], *, output_type: str = "pil", latents_at_zero: bool = False) -> Iterator[Result]:
         """Carries jobs out and hands out each result as soon as it is there; ``Result.index`` says whose it is.
 
         All jobs are checked before the first runs. While they last, the host holds, besides the jobs, the text states
@@ -99,6 +103,7 @@ class Engine:
           jobs: read to their end at once. Pictures given as paths are read when they are checked, and again when they
             are encoded.
           output_type: as in a call of the pipeline.
+          latents_at_zero: encode pictures of strength 0 as well, so that every result has latents.
 
         Raises:
           ValueError: as a call of the pipeline, for a job that is named by its place.
@@ -107,35 +112,41 @@ class Engine:
             raise ValueError(f"output_type={output_type!r} is not known; choose one of {', '.join(OUTPUT_TYPES)}")
         desk = Desk(self._pipe, self._conditioner)
         tickets = [desk.ticket(index, job) for index, job in enumerate(jobs)]
-        return self._run(tickets, output_type)
+        return self._run(tickets, output_type, latents_at_zero or output_type == "latent")
 
-    def _run(self, tickets: Sequence[Ticket], output_type: str) -> Iterator[Result]:
+    def _run(self, tickets: Sequence[Ticket], output_type: str, latents_at_zero: bool) -> Iterator[Result]:
         groups: dict[tuple, list[Ticket]] = {}
         for ticket in tickets:
-            if ticket.start.network_evaluations or output_type == "latent":
+            if ticket.start.network_evaluations or latents_at_zero:
                 groups.setdefault(ticket.executable, []).append(ticket)
             else:
-                yield self._result(ticket, None, images.as_unit(ticket.pixels), output_type)
+                yield self._result(Made(ticket=ticket, picture=images.as_unit(ticket.pixels)), output_type)
         for group in groups.values():
-            yield from (self._result(*made, output_type) for made in self._fly(group, decode=output_type != "latent"))
+            yield from (self._result(made, output_type) for made in self._fly(group, decode=output_type != "latent"))
 
-    def _fly(self, group: Sequence[Ticket], decode: bool) -> Iterator[tuple[Ticket, np.ndarray, np.ndarray]]:
-        conditions = read_conditions(self._conditioner, group, self._slots)
+    def _fly(self, group: Sequence[Ticket], decode: bool) -> Iterator[Made]:
+        conditions = read_conditions(self._conditioner, group, self.slots_per_device)
         self.statistics.conditions_read += len(conditions)
         flight = Flight(
             self._pipe,
             group,
             conditions,
-            slots=self._slots,
+            slots=self.slots_per_device,
             vae_batch=self._vae_batch * self._pipe.mesh.size,
-            vae_tile_size=self._vae_tile_size,
+            vae_tile_size=self.vae_tile_size,
             decode=decode,
             statistics=self.statistics,
         )
         return flight.results()
 
-    def _result(self, ticket: Ticket, latents: np.ndarray | None, picture: np.ndarray, output_type: str) -> Result:
+    def _result(self, made: Made, output_type: str) -> Result:
         self.statistics.jobs += 1
-        if output_type == "pil":
-            (picture,) = images.to_pil(picture)
-        return Result(index=ticket.index, job=ticket.job, image=picture, latents=latents, start=ticket.start)
+        image = made.latents if output_type == "latent" else made.picture
+        return Result(
+            index=made.ticket.index,
+            job=made.ticket.job,
+            image=images.to_pil(image)[0] if output_type == "pil" else image,
+            latents=made.latents,
+            source_latents=made.source_latents,
+            start=made.ticket.start,
+        )

@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from img2img_jax import programs
+from img2img_jax import images, programs
 from img2img_jax.conditioning import Condition
 from img2img_jax.diffusion.sample import LoopState
 from img2img_jax.engine import slots as compiled
-from img2img_jax.engine.decoder import Decoder
+from img2img_jax.engine.decoder import Decoder, Made
 from img2img_jax.engine.encoder import Encoder
 from img2img_jax.engine.slots import Slots, Task
 from img2img_jax.engine.statistics import Statistics
@@ -22,9 +22,6 @@ from img2img_jax.engine.ticket import Ticket
 from img2img_jax.engine.timetable import Move, Round, timetable
 from img2img_jax.parallel import shard_batch
 from img2img_jax.pipeline import Img2ImgPipeline
-
-Made = tuple[Ticket, np.ndarray, np.ndarray]
-"""A ticket, its latents [h,w,c], and its picture, float32 [H,W,3] in 0..1, or the latents again."""
 
 Leaving = list[tuple[Sequence[Move], jax.Array]]
 """Moves, and the states [devices, h, w, c] that they took out."""
@@ -54,6 +51,7 @@ class Flight:
         self._encoder = Encoder(self._encode, entering, vae_batch)
         statistics.pictures_encoded += len(self._encoder)
         self._decoder = Decoder(self._decode, vae_batch) if decode else None
+        self._source_latents: dict[int | None, tuple[jax.Array, int]] = {}
         self._nothing: tuple[programs.Posterior, Task] | None = None
 
     def results(self) -> Iterator[Made]:
@@ -101,7 +99,9 @@ class Flight:
         for move in moves:
             place[move.device] = move.slot
         graphdef, vae = self._pipe.split_vae
-        return compiled.swap(graphdef, self._pipe.mesh, vae, slots, *self._placed((place, *entered)))
+        slots, there, latents = compiled.swap(graphdef, self._pipe.mesh, vae, slots, *self._placed((place, *entered)))
+        self._source_latents |= {move.entering: (latents, move.device) for move in moves}
+        return slots, there
 
     def _task(self, ticket: Ticket) -> Task:
         """Without a batch in front."""
@@ -141,14 +141,19 @@ class Flight:
             latents = np.asarray(there)
             for move in moves:
                 if move.leaving is not None:
-                    yield from self._finished(self._tickets[move.leaving], latents[move.device].copy())
+                    yield from self._finished(move.leaving, latents[move.device].copy())
 
-    def _finished(self, ticket: Ticket, latents: np.ndarray) -> Iterator[Made]:
+    def _finished(self, job: int, latents: np.ndarray) -> Iterator[Made]:
+        ticket, (source_latents, device) = self._tickets[job], self._source_latents.pop(job)
+        made = Made(ticket=ticket, latents=latents, source_latents=np.asarray(source_latents)[device].copy())
         self._statistics.useful_slot_steps += ticket.start.network_evaluations
         if self._decoder is None:
-            yield ticket, latents, latents
+            yield made
+        elif ticket.start.strength == 0:
+            # The input itself, not what the VAE makes of it.
+            yield dataclasses.replace(made, picture=images.as_unit(ticket.pixels))
         else:
-            self._decoder.add(ticket, latents)
+            self._decoder.add(made)
 
     def _decoded(self) -> Iterator[Made]:
         if self._decoder is not None:

@@ -63,7 +63,7 @@ def swap(
     place: Int[Array, " devices"],
     posterior: programs.Posterior,
     task: Task,
-) -> tuple[Slots, Latents]:
+) -> tuple[Slots, Latents, Latents]:
     """Puts a new sample into one slot of each device, and hands out what was there.
 
     Args:
@@ -73,14 +73,15 @@ def swap(
       posterior, task: [devices, ...], one sample for each device. The latents and the noise are drawn here, by seed.
 
     Returns:
-      The slots, and the states [devices, h, w, c] of the samples that were there.
+      The slots, the states [devices, h, w, c] of the samples that were there, and the latents [devices, h, w, c] that
+      the new ones were encoded to.
     """
     per_device = PartitionSpec(DATA)
     return jax.shard_map(
         partial(_swap, graphdef),
         mesh=mesh,
         in_specs=(PartitionSpec(), per_device, per_device, per_device, per_device),
-        out_specs=(per_device, per_device),
+        out_specs=(per_device, per_device, per_device),
         check_vma=False,
     )(vae, slots, place, posterior, task)
 
@@ -90,7 +91,8 @@ def _swap(graphdef, vae, slots, place, posterior, task):
     latents = programs.draw(graphdef, vae, posterior, task.keys)
     noise = rng.normal(rng.stream(task.keys, "noise"), latents.shape[1:])
     new = Slots(state=LoopState.enter(sample.start(task.table, latents, noise)), task=task)
-    return jax.tree.map(lambda all_, one: all_.at[place[0]].set(one[0], mode="drop"), slots, new), there
+    slots = jax.tree.map(lambda all_, one: all_.at[place[0]].set(one[0], mode="drop"), slots, new)
+    return slots, there, latents
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)

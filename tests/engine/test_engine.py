@@ -47,7 +47,16 @@ def test_strength_zero_is_the_input(engine, images, monkeypatch):
         monkeypatch.setattr(programs, name, None)
     (result,) = engine.run([Job(prompt="a", image=images[0], strength=0)])
     np.testing.assert_array_equal(np.asarray(result.image), images[0])
-    assert result.latents is None and engine.statistics.utilisation == 1
+    assert result.latents is result.source_latents is None and engine.statistics.utilisation == 1
+
+
+def test_strength_zero_has_latents_on_request(engine, pipe, images):
+    job = Job(prompt="a", image=images[0], strength=0, seed=3)
+    found = {kind: next(engine.run([job], output_type=kind, latents_at_zero=True)) for kind in ("pil", "latent")}
+    np.testing.assert_array_equal(np.asarray(found["pil"].image), images[0])
+    for result in found.values():
+        np.testing.assert_array_equal(result.latents, result.source_latents)
+        np.testing.assert_allclose(result.latents, pipe.encode(images[[0, 0]], seed=3)[0], atol=1e-5)
 
 
 def test_one_executable_serves_every_strength_sampler_step_count_scale_and_seed(engine, jobs, images, compilations):
