@@ -122,8 +122,10 @@ class Flight:
         task = jax.tree.map(
             lambda leaf: np.zeros((size, *np.shape(leaf)), np.asarray(leaf).dtype), self._task(self._tickets[0])
         )
-        x = np.zeros((size, *self._pipe.latent_shape(self._tickets[0].size)), np.float32)
-        state = LoopState(row=np.zeros(size, np.int32), x=x, saved=x, m1=x, m2=x, m3=x)
+        shape = size, *self._pipe.latent_shape(self._tickets[0].size)
+        # Each an array of its own: the programs work in place.
+        tensors = {name: np.zeros(shape, np.float32) for name in ("x", "saved", "m1", "m2", "m3")}
+        state = LoopState(row=np.zeros(size, np.int32), **tensors)
         return self._placed(Slots(state=state, task=task))
 
     def _placed(self, batch: Any) -> Any:

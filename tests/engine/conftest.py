@@ -1,40 +1,19 @@
 """A tiny pipeline, and jobs of many kinds for it."""
 
-import dataclasses
 import hashlib
 
 import numpy as np
 import pytest
 
-from img2img_jax import Img2ImgPipeline
 from img2img_jax.engine import Job
-from img2img_jax.models import UNet2DConditionModel
-from img2img_jax.testing.tiny import random_images, random_model, tiny_pipeline
+from img2img_jax.testing.tiny import random_images, tiny_pipeline
 
 SAMPLERS = ["ddim", "euler_a", "unipc", "heun", "pndm", "dpmpp_2m_sde"]
 
 
-def shallow(pipe):
-    """The same pipeline with a UNet of one level, which compiles in half the time."""
-    parts = ("vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2", "scheduler_config")
-    config = dataclasses.replace(
-        pipe.unet.config,
-        down_block_types=("CrossAttnDownBlock2D",),
-        up_block_types=("CrossAttnUpBlock2D",),
-        block_out_channels=(16,),
-    )
-    unet = random_model(UNet2DConditionModel, config, np.random.default_rng(0))
-    return Img2ImgPipeline(unet=unet, **{name: getattr(pipe, name) for name in parts})
-
-
-@pytest.fixture(scope="session")
-def made_shallow():
-    return shallow
-
-
 @pytest.fixture(scope="session")
 def pipe():
-    return shallow(tiny_pipeline())
+    return tiny_pipeline(shallow=True)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ GIVEN = dict(provenance=HELPERS.PROVENANCE, manifest=HELPERS.MANIFEST)
 
 @pytest.fixture(scope="module")
 def pipe():
-    return tiny_pipeline()
+    return tiny_pipeline(shallow=True)
 
 
 def plan_of(folder, **changes):

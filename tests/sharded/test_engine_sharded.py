@@ -3,7 +3,6 @@
 import pytest
 
 _SCRIPT = """
-import dataclasses
 import hashlib
 import json
 import re
@@ -12,10 +11,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from img2img_jax import Img2ImgPipeline
 from img2img_jax.engine import Engine, Job, slots
-from img2img_jax.models import UNet2DConditionModel
-from img2img_jax.testing.tiny import random_images, random_model, tiny_pipeline
+from img2img_jax.testing.tiny import random_images, tiny_pipeline
 
 images = np.asarray(np.rint(255 * random_images(4)), np.uint8)
 samplers = ["ddim", "euler_a", "unipc", "heun", "dpmpp_2m_sde"]
@@ -42,22 +39,13 @@ def carried_out(engine, jobs):
     return [found[index] for index in range(len(jobs))]
 
 
-source = tiny_pipeline()
-config = dataclasses.replace(
-    source.unet.config,
-    down_block_types=("CrossAttnDownBlock2D",),
-    up_block_types=("CrossAttnUpBlock2D",),
-    block_out_channels=(16,),
-)
-parts = {name: getattr(source, name) for name in ("vae", "text_encoder", "tokenizer", "scheduler_config")}
-parts["unet"] = random_model(UNet2DConditionModel, config, np.random.default_rng(0))
 report = {"hashes": {}, "compiled": {}, "utilisation": {}}
 advance = slots.advance
 for count in (1, 2, 8):
     seen = []
     slots.advance = lambda *args: seen.append(args) or advance(*args)
     mesh = Mesh(np.asarray(jax.devices()[:count]), ("data",))
-    engine = Engine(Img2ImgPipeline(**parts, mesh=mesh), slots_per_device=2)
+    engine = Engine(tiny_pipeline(mesh=mesh, shallow=True), slots_per_device=2)
     before = advance._cache_size()
     report["hashes"][count] = carried_out(engine, jobs)
     report["compiled"][count] = advance._cache_size() - before
