@@ -165,7 +165,7 @@ def _denoise(
 
 
 def guided(
-    unet: nnx.Module,
+    unet: Callable[..., Latents],
     text: Float[Array, "b 1|2 L d"],
     guidance_scale: Float[Array, " b"],
     guidance_rescale: Float[Array, " b"] | Float[Array, ""],
