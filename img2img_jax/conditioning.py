@@ -52,6 +52,8 @@ class TextEncoder:
       tokenizer: of transformers.
       config: of the network.
       penultimate: the UNet reads states of the layer before the last.
+      known: states and pooled states of the texts it has read, by text, chunks and layers left out; None to remember
+        none beyond a batch.
     """
 
     graphdef: nnx.GraphDef
@@ -59,6 +61,7 @@ class TextEncoder:
     tokenizer: Any
     config: Any
     penultimate: bool
+    known: dict[tuple[str, int, int], Sequence[np.ndarray]] | None = None
 
     @property
     def length(self) -> int:
@@ -83,9 +86,18 @@ class TextEncoder:
             AUTOMATIC1111's web UI.
           clip_skip: layers to leave out.
         """
-        distinct = list(dict.fromkeys(texts))
+        known = {} if self.known is None else self.known
+        unread = [text for text in dict.fromkeys(texts) if (text, count, clip_skip) not in known]
+        if unread:
+            rows = zip(*self._read(unread, len(texts), chunks, count, clip_skip), strict=True)
+            known |= {(text, count, clip_skip): row for text, row in zip(unread, rows, strict=False)}
+        return Encoded(*map(np.stack, zip(*(known[text, count, clip_skip] for text in texts), strict=True)))
+
+    def _read(
+        self, texts: list[str], size: int, chunks: Mapping[str, Chunks], count: int, clip_skip: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         # Padded to the batch's size, so that the number of distinct prompts is data as well.
-        padded = distinct + distinct[:1] * (len(texts) - len(distinct))
+        padded = texts + texts[:1] * (size - len(texts))
         ids, weights = stack_chunks(self.tokenizer, [chunks[text] for text in padded], count)
         states, pooled = programs.read_prompts(
             self.graphdef,
@@ -95,9 +107,7 @@ class TextEncoder:
             penultimate=self.penultimate,
         )
         states = emphasised(np.asarray(states, np.float32).reshape(*ids.shape, -1), weights)
-        states = states.reshape(len(padded), count * self.length, -1)
-        rows = [distinct.index(text) for text in texts]
-        return Encoded(states[rows], np.asarray(pooled, np.float32)[::count][rows])
+        return states.reshape(size, count * self.length, -1), np.asarray(pooled, np.float32)[::count]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -228,6 +238,14 @@ class Conditioner:
         numbers = micro_conditioning.time_ids(taken, self.requires_aesthetics_score, size)
         pooled = np.stack([prompts.pooled for prompts in encoded], axis=1)
         return Condition(text, AddedConditions(text_embeds=pooled, time_ids=numbers[:, -len(encoded) :]))
+
+    def remembering(self) -> Conditioner:
+        """One that reads no text twice, however many batches it occurs in."""
+        return dataclasses.replace(self, encoders=[dataclasses.replace(each, known={}) for each in self.encoders])
+
+    def chunks(self, columns: Mapping[str, list], *, guided: bool, prompt_syntax: str) -> int:
+        """How many chunks the texts of a batch fill; samples of one count go together without waste."""
+        return self._tokenised(columns, SIGNS if guided else ("",), prompt_syntax)[1]
 
     def check_clip_skip(self, clip_skip: int) -> None:
         """Raises ValueError for a ``clip_skip`` that leaves some encoder without a state."""

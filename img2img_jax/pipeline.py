@@ -408,10 +408,8 @@ class Img2ImgPipeline:
             "seed": column(seed),
         }
         size, columns = broadcast(columns | self._conditioner.columns(told))
-        scales = _checked_guidance(columns["guidance_scale"], guidance_rescale)
-        table, starts = Scheduler.from_config(
-            self.scheduler_config, scheduler, verbatim=self.unet.config.takes_sizes
-        ).table(
+        scales = checked_guidance(columns["guidance_scale"], guidance_rescale)
+        table, starts = self.sampler(scheduler).table(
             columns["strength"],
             num_inference_steps,
             mode=strength_mode,
@@ -422,12 +420,12 @@ class Img2ImgPipeline:
         source, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
         if output_type != "latent" and not from_latents and all(s.strength == 0 for s in starts):
             return Img2ImgOutput(images=_as(output_type, source), latents=None, strength=starts)
-        shape = source.shape if from_latents else self._latent_shape(source)
+        shape = source.shape if from_latents else (size, *self.latent_shape(source.shape[1:3]))
         posterior_noise = _given("posterior_noise", posterior_noise, shape)
         noise = _given("noise", noise, shape)
         step_noise = _given_steps(step_noise, shape, max(s.noise_draws for s in starts))
         picture_size = (shape[1] * self.vae_scale_factor, shape[2] * self.vae_scale_factor)
-        guided = self.unet.config.time_cond_proj_dim is None and bool((scales > 1).any())
+        guided = self.guides(scales)
         condition = self._conditioner(
             columns, picture_size, guided=guided, prompt_syntax=prompt_syntax, clip_skip=clip_skip
         )
@@ -446,7 +444,7 @@ class Img2ImgPipeline:
             place(condition.text),
             place(np.maximum(scales, 1)),
             jnp.float32(guidance_rescale),
-            place(self._guidance_embedding(scales)),
+            place(self.guidance_embedding(scales)),
             jax.tree.map(place, condition.added),
             place(keys),
             place(noise),
@@ -534,6 +532,25 @@ class Img2ImgPipeline:
         pooled = told.added.text_embeds
         return states | {"pooled_prompt_embeds": pooled[:, 1], "negative_pooled_prompt_embeds": pooled[:, 0]}
 
+    @property
+    def conditioner(self) -> Conditioner:
+        """What turns texts and sizes into arrays for the UNet."""
+        return self._conditioner
+
+    @property
+    def split_vae(self) -> tuple[nnx.GraphDef, nnx.State]:
+        """The VAE as the compiled programs take it: structure, and weights on the mesh."""
+        return self._vae
+
+    @property
+    def split_unet(self) -> tuple[nnx.GraphDef, nnx.State]:
+        """The UNet likewise."""
+        return self._unet
+
+    def sampler(self, scheduler: str | None = None) -> Scheduler:
+        """The sampler of that name, or the checkpoint's own, as a call configures it."""
+        return Scheduler.from_config(self.scheduler_config, scheduler, verbatim=self.unet.config.takes_sizes)
+
     def with_unet(self, unet: UNet2DConditionModel) -> Img2ImgPipeline:
         """The same pipeline around another UNet of the same configuration, such as a fine-tuned one.
 
@@ -571,18 +588,23 @@ class Img2ImgPipeline:
         graphdef, state = self._vae
         return pictures.to_unit(np.asarray(programs.decode(graphdef, whole(state), latents, tile_size=tile_size)))
 
+    def guides(self, scales: np.ndarray) -> bool:
+        """Whether guidance scales [B] ask for negative prompts; a UNet that is told the scale needs none."""
+        return self.unet.config.time_cond_proj_dim is None and bool((scales > 1).any())
+
     def _is_latents(self, image: Any) -> bool:
         """Whether ``image`` is a batch of latents: told from pictures by the number of channels."""
         channels = self.vae.config.latent_channels
         is_array = isinstance(image, np.ndarray | jax.Array)
         return is_array and image.ndim == 4 and image.shape[-1] == channels != 3 and image.dtype != np.uint8
 
-    def _latent_shape(self, pixels: np.ndarray) -> tuple[int, ...]:
-        b, h, w, _ = pixels.shape
-        f = self.vae_scale_factor
-        return b, h // f, w // f, self.vae.config.latent_channels
+    def latent_shape(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """(h, w, c) of a picture of ``size`` (height, width) in pixels."""
+        height, width = (side // self.vae_scale_factor for side in size)
+        return height, width, self.vae.config.latent_channels
 
-    def _guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
+    def guidance_embedding(self, scales: np.ndarray) -> np.ndarray | None:
+        """LCM's embedding [B,e] of guidance scales [B], where the UNet takes one."""
         dim = self.unet.config.time_cond_proj_dim
         return None if dim is None else np.asarray(guidance_embedding(scales, dim))
 
@@ -661,7 +683,7 @@ def broadcast(columns: Mapping[str, list]) -> tuple[int, dict[str, list]]:
     return size, {name: column * (size // len(column)) for name, column in columns.items()}
 
 
-def _checked_guidance(scales: list[float], rescale: float) -> np.ndarray:
+def checked_guidance(scales: list[float], rescale: float) -> np.ndarray:
     """[B] float32 guidance scales."""
     if not 0 <= rescale <= 1:
         raise ValueError(f"guidance_rescale={rescale} is not in the range [0, 1]")

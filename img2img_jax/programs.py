@@ -6,6 +6,7 @@ sample is data too, so that strengths, scales, seeds and prompts never recompile
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -166,22 +167,39 @@ def _denoise(
     step_noise,
 ):
     unet = nnx.merge(graphdef, state) if specs is None else _gathering(graphdef, state, specs)
-    shape, prompts = latents.shape[1:], text.shape[1]
+    predict = guided(unet, text, guidance_scale, guidance_rescale, timestep_cond, added)
+    if noise is None:
+        noise = rng.normal(rng.stream(keys, "noise"), latents.shape[1:])
+    step_keys = rng.stream(keys, "step") if step_noise is None else None
+    x = start(table, latents, noise)
+    return sample(predict, x, table, step_keys=step_keys, step_noise=step_noise)
+
+
+def guided(
+    unet: Callable[..., Latents],
+    text: Float[Array, "b 1|2 L d"],
+    guidance_scale: Float[Array, " b"],
+    guidance_rescale: Float[Array, " b"] | Float[Array, ""],
+    timestep_cond: Float[Array, "b e"] | None,
+    added: AddedConditions | None,
+) -> Callable[[Latents, Float[Array, " b"]], Latents]:
+    """What the sampling loop takes for a network: (x, timestep) to the guided prediction, float32.
+
+    Arguments as of ``denoise``.
+    """
+    prompts = text.shape[1]
     states, added = jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), (text, added))
     condition = None if timestep_cond is None else jnp.repeat(timestep_cond, prompts, axis=0)
 
     def predict(x: Latents, timestep: Float[Array, " b"]) -> Latents:
+        shape = x.shape[1:]
         x, timestep = jnp.repeat(x, prompts, axis=0), jnp.repeat(timestep, prompts)
         output = unet(x, timestep, states, condition, added).astype(jnp.float32).reshape(-1, prompts, *shape)
         if prompts == 1:
             return output[:, 0]
         return guide(output[:, 0], output[:, 1], guidance_scale, guidance_rescale)
 
-    if noise is None:
-        noise = rng.normal(rng.stream(keys, "noise"), shape)
-    step_keys = rng.stream(keys, "step") if step_noise is None else None
-    x = start(table, latents, noise)
-    return sample(predict, x, table, step_keys=step_keys, step_noise=step_noise)
+    return predict
 
 
 def _gathering(graphdef: nnx.GraphDef, state: nnx.State, specs: nnx.State):

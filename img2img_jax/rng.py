@@ -27,10 +27,14 @@ def sample_keys(seeds, sample_index=0) -> jax.Array:
         ValueError: for a seed or index that is no integer or out of range (named with its position), or for
             lengths that do not match.
     """
-    seeds, indices = _uint32("seed", seeds), _uint32("sample_index", sample_index)
+    seeds, indices = uint32("seed", seeds), uint32("sample_index", sample_index)
     if len(indices) != len(seeds) and 1 not in (len(indices), len(seeds)):
         raise ValueError(f"{len(seeds)} seeds and {len(indices)} sample indices do not pair up; give one or as many")
-    seeds, indices = np.broadcast_arrays(seeds, indices)
+    return keys_of(*np.broadcast_arrays(seeds, indices))
+
+
+def keys_of(seeds, indices) -> jax.Array:
+    """As ``sample_keys``, of [B] uint32 each, without a check: to be called inside a compiled program."""
     return jax.vmap(lambda seed, index: jax.random.fold_in(jax.random.key(seed), index))(seeds, indices)
 
 
@@ -56,7 +60,8 @@ def normal(keys, shape) -> jax.Array:
     return jax.vmap(lambda key: jax.random.normal(key, tuple(shape)))(keys)
 
 
-def _uint32(name: str, values) -> np.ndarray:
+def uint32(name: str, values) -> np.ndarray:
+    """[B] uint32 of an integer or [B] integers in [0, 2**32), or a ValueError that names what is none."""
     values = list(values) if np.ndim(values) else [values]
     for position, value in enumerate(values):
         try:

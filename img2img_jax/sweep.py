@@ -151,19 +151,8 @@ def run(
         )
         latents = getattr(out, "source_latents", None), getattr(out, "latents", None)
         for place, sample in enumerate(batch.samples, start=batch.first):
-            parameters = Parameters(
-                image=str(sample.image.resolve()),
-                image_sha256=sample.image_sha256,
-                height=sample.pixels.shape[0],
-                width=sample.pixels.shape[1],
-                prompt=sample.prompt,
-                strength=sample.strength,
-                seed=sample.seed,
-                batch_size=batch.size,
-                batch_index=place,
-                start=dataclasses.asdict(out.strength[place]),
-                **dataclasses.asdict(own[place]),
-                **provenance,
+            parameters = recorded(
+                sample, own[place], out.strength[place], provenance, batch_size=batch.size, batch_index=place
             )
             yield Result(
                 sample=sample,
@@ -171,6 +160,26 @@ def run(
                 parameters=parameters,
                 latents=None if any(side is None for side in latents) else tuple(side[place] for side in latents),
             )
+
+
+def recorded(
+    sample: Sample, settings: Settings, start: Any, provenance: Mapping[str, Any], *, batch_size: int, batch_index: int
+) -> Parameters:
+    """What is kept of a picture; `start` is a `ResolvedStart`."""
+    return Parameters(
+        image=str(sample.image.resolve()),
+        image_sha256=sample.image_sha256,
+        height=sample.pixels.shape[0],
+        width=sample.pixels.shape[1],
+        prompt=sample.prompt,
+        strength=sample.strength,
+        seed=sample.seed,
+        batch_size=batch_size,
+        batch_index=batch_index,
+        start=dataclasses.asdict(start),
+        **dataclasses.asdict(settings),
+        **provenance,
+    )
 
 
 def _arguments(rows: Sequence[Settings]) -> dict[str, Any]:

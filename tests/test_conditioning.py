@@ -49,20 +49,33 @@ def error(found, wanted):
 
 def encoded(pipe):
     """What each encoder makes of the prompts."""
-    return [e.encode(PROMPTS, e.tokenise(PROMPTS, "plain"), 1, 0) for e in pipe._conditioner.encoders]
+    return [e.encode(PROMPTS, e.tokenise(PROMPTS, "plain"), 1, 0) for e in pipe.conditioner.encoders]
 
 
 class TestTexts:
     def test_states_are_the_penultimate_ones_side_by_side(self, base):
         first, second = encoded(base)
-        columns = base._conditioner.columns(dict(prompt=PROMPTS)) | {"negative_prompt": [None] * 2}
+        columns = base.conditioner.columns(dict(prompt=PROMPTS)) | {"negative_prompt": [None] * 2}
         columns = {name: column * (2 // len(column)) for name, column in columns.items()}
-        text, added = base._conditioner(columns, (16, 16), guided=True)
+        text, added = base.conditioner(columns, (16, 16), guided=True)
         np.testing.assert_array_equal(text[:, 1], np.concatenate([first.states, second.states], axis=-1))
         np.testing.assert_array_equal(added.text_embeds[:, 1], second.pooled)
         assert not text[:, 0].any() and not added.text_embeds[:, 0].any()
         assert text.shape == (2, 2, 16, 48) and added.text_embeds.shape == (2, 2, 12)
-        assert base._conditioner(columns, (16, 16), guided=False).added.time_ids.shape == (2, 1, 6)
+        assert base.conditioner(columns, (16, 16), guided=False).added.time_ids.shape == (2, 1, 6)
+
+    def test_a_conditioner_that_remembers_reads_no_text_twice(self, base, monkeypatch):
+        columns = base.conditioner.columns(dict(prompt=PROMPTS, negative_prompt=["a blue dog", ""]))
+        wanted, remembering = base.conditioner(columns, (16, 16), guided=True), base.conditioner.remembering()
+        found = remembering(columns, (16, 16), guided=True)
+        np.testing.assert_array_equal(found.text, wanted.text)
+        np.testing.assert_array_equal(found.added.text_embeds, wanted.added.text_embeds)
+        monkeypatch.setattr(programs, "read_prompts", None)
+        crossed = columns | {"prompt": [PROMPTS[1], ""], "negative_prompt": [PROMPTS[0]] * 2}
+        found = remembering(crossed, (16, 16), guided=True)
+        np.testing.assert_array_equal(found.text[:, 1], wanted.text[:, 0])
+        with pytest.raises(TypeError):  # other layers are other states
+            remembering(crossed, (16, 16), guided=True, clip_skip=1)
 
     def test_the_refiner_reads_the_empty_text_for_no_negative_prompt(self, call, refiner):
         np.testing.assert_array_equal(call(refiner), call(refiner, negative_prompt=""))
@@ -82,9 +95,9 @@ class TestTexts:
         for name in ("prompt", "prompt_2"):
             changed = call(**{name: [PROMPTS[0], "a (blue:1.4) dog"]}, **read)
             assert [error(changed[b], call()[b]) > 1e-4 for b in range(2)] == [False, True], name
-        columns = base._conditioner.columns(dict(prompt=["a BREAK b", "c"], prompt_2=["a", "b BREAK c BREAK d"]))
+        columns = base.conditioner.columns(dict(prompt=["a BREAK b", "c"], prompt_2=["a", "b BREAK c BREAK d"]))
         columns = {name: column * (2 // len(column)) for name, column in columns.items()}
-        text, added = base._conditioner(columns, (16, 16), guided=True, **read)
+        text, added = base.conditioner(columns, (16, 16), guided=True, **read)
         assert text.shape == (2, 2, 3 * 16, 48) and added.text_embeds.shape == (2, 2, 12)
 
     def test_clip_skip_leaves_layers_of_the_prompt_out(self, call):

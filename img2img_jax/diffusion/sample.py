@@ -1,5 +1,6 @@
 """The sampling loop: one for every sampler, strength, scale and seed."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -9,6 +10,32 @@ from jax import lax
 from .. import rng
 from .forward import per_sample
 from .table import SamplingTable
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LoopState:
+    """All that the loop hands from one row to the next, so that it can be left after any row and entered again.
+
+    Attributes:
+        row: [B] int32, each sample's next row of its own table; it stops at ``table.evaluations``.
+        x: [B, h, w, c] float32, the state.
+        saved, m1, m2, m3: [B, h, w, c] float32, what the next row may combine with it (see ``solvers.base``).
+    """
+
+    row: jax.Array
+    x: jax.Array
+    saved: jax.Array
+    m1: jax.Array
+    m2: jax.Array
+    m3: jax.Array
+
+    @classmethod
+    def enter(cls, x) -> "LoopState":
+        """Before the first row, at ``x`` [B, h, w, c] as ``start`` returns it."""
+        x = jnp.asarray(x, jnp.float32)
+        nothing = jnp.zeros_like(x)
+        return cls(row=jnp.zeros(len(x), jnp.int32), x=x, saved=nothing, m1=nothing, m2=nothing, m3=nothing)
 
 
 def start(table: SamplingTable, latents, noise) -> jax.Array:
@@ -38,54 +65,87 @@ def sample(
     step_keys: jax.Array | None = None,
     step_noise: jax.Array | None = None,
 ) -> jax.Array:
-    """Runs the table from its start to its end; to be called under ``jax.jit`` with the table as an argument.
+    """Runs the table from its start to its end: ``advance`` with arguments and errors as there.
+
+    Args:
+        x: [B, h, w, c] float32, as ``start`` returns it.
+
+    Returns:
+        [B, h, w, c] float32: clean latents.
+    """
+    state = LoopState.enter(x)
+    return advance(denoise_fn, state, table, table.trip_count, step_keys=step_keys, step_noise=step_noise).x
+
+
+def advance(
+    denoise_fn: Callable[[jax.Array, jax.Array], jax.Array],
+    state: LoopState,
+    table: SamplingTable,
+    count: jax.Array,
+    *,
+    step_keys: jax.Array | None = None,
+    step_noise: jax.Array | None = None,
+) -> LoopState:
+    """Takes every sample ``count`` rows further in its own table, or to its end; samples may stand at different rows.
+
+    To be called under ``jax.jit`` with the table as an argument. A sample's bits depend neither on the others nor on
+    how its rows are divided among calls, as long as the compiler computes the rows of a batch alike.
 
     Args:
         denoise_fn: (x [B, h, w, c] float32, timestep [B] float32) -> the raw prediction [B, h, w, c],
             guidance included.
-        x: [B, h, w, c] float32, as ``start`` returns it.
-        table: for B samples.
+        state: of B samples.
+        table: for B samples; its ``trip_count`` is not read.
+        count: [] int32, of rows.
         step_keys: [B] keys of the samplers' noise: row i of sample b draws from ``fold_in(step_keys[b], i)``.
         step_noise: [steps, B, h, w, c] float32, given instead of drawn: row i of sample b takes
             ``step_noise[i, b]``, its i-th draw. It must be as long as the largest ``noise_draws`` of the
             batch; deterministic samplers never look at it.
 
-    Returns:
-        [B, h, w, c] float32: clean latents.
-
     Raises:
         ValueError: unless exactly one of ``step_keys`` and ``step_noise`` is given, or if the latter does
-            not fit ``x``.
+            not fit ``state.x``.
     """
+    shape = state.x.shape
     if (step_keys is None) == (step_noise is None):
         raise ValueError("give either step_keys or step_noise")
-    if step_noise is not None and (step_noise.ndim != x.ndim + 1 or step_noise.shape[1:] != x.shape):
-        raise ValueError(f"step_noise has shape {step_noise.shape}; latents {x.shape} need (steps, *{x.shape})")
+    if step_noise is not None and (step_noise.ndim != len(shape) + 1 or step_noise.shape[1:] != shape):
+        raise ValueError(f"step_noise has shape {step_noise.shape}; latents {shape} need (steps, *{shape})")
 
-    def draw(i):
+    def draw(row):
         if step_noise is not None:
-            return lax.dynamic_index_in_dim(step_noise, i, keepdims=False).astype(jnp.float32)
-        return rng.normal(rng.fold_in(step_keys, i), x.shape[1:])
+            return _rows_of(jnp.moveaxis(step_noise, 0, 1), row).astype(jnp.float32)
+        return rng.normal(jax.vmap(jax.random.fold_in)(step_keys, row), shape[1:])
 
     def evaluate(carry):
-        i, x, saved, m1, m2, m3 = carry
+        i, state = carry
         timestep, convert, clip, to_x, to_saved = (
-            lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
-            for rows in (table.timestep, table.convert, table.clip, table.x, table.saved)
+            _rows_of(rows, state.row) for rows in (table.timestep, table.convert, table.clip, table.x, table.saved)
         )
-        output = denoise_fn(x, timestep).astype(jnp.float32)
-        clip = per_sample(clip, x)
-        m0 = jnp.clip(_combine(convert, (x, output)), -clip, clip)
-        noise = lax.cond(jnp.any(to_x[:, -1] != 0), draw, lambda _: jnp.zeros(x.shape, jnp.float32), i)
-        basis = (x, saved, output, m0, m1, m2, m3, noise)
-        running = per_sample(i < table.evaluations, x)
-        next_x = jnp.where(running, _combine(to_x, basis), x)
-        return i + 1, next_x, _combine(to_saved, basis), m0, m1, m2
+        output = denoise_fn(state.x, timestep).astype(jnp.float32)
+        clip = per_sample(clip, state.x)
+        m0 = jnp.clip(_combine(convert, (state.x, output)), -clip, clip)
+        draws = to_x[:, -1] != 0
+        noise = lax.cond(jnp.any(draws), draw, lambda _: jnp.zeros(shape, jnp.float32), state.row)
+        # Or else whether a neighbour draws would decide on the sign of this sample's zeros.
+        noise = jnp.where(per_sample(draws, noise), noise, 0)
+        basis = (state.x, state.saved, output, m0, state.m1, state.m2, state.m3, noise)
+        running = state.row < table.evaluations
+        return i + 1, LoopState(
+            row=state.row + running,
+            x=jnp.where(per_sample(running, state.x), _combine(to_x, basis), state.x),
+            saved=_combine(to_saved, basis),
+            m1=m0,
+            m2=state.m1,
+            m3=state.m2,
+        )
 
-    x = jnp.asarray(x, jnp.float32)
-    nothing = jnp.zeros_like(x)
-    carry = (jnp.int32(0), x, nothing, nothing, nothing, nothing)
-    return lax.while_loop(lambda carry: carry[0] < table.trip_count, evaluate, carry)[1]
+    return lax.while_loop(lambda carry: carry[0] < count, evaluate, (jnp.int32(0), state))[1]
+
+
+def _rows_of(table: jax.Array, row: jax.Array) -> jax.Array:
+    """Sample b's row ``row[b]`` of ``table`` [B, L, ...]; beyond the last, the last."""
+    return jax.vmap(lambda rows, i: lax.dynamic_index_in_dim(rows, i, keepdims=False))(table, row)
 
 
 def _combine(weights: jax.Array, tensors) -> jax.Array:

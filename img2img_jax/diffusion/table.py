@@ -11,6 +11,7 @@ from .strength import Run
 
 # Tables are padded to a multiple of this many rows, so that runs of different lengths share one executable.
 BUCKET = 64
+_PADDING = {"clip": np.inf}
 
 
 @jax.tree_util.register_dataclass
@@ -63,7 +64,7 @@ def tabulate(runs: Sequence[Run], rows: int) -> SamplingTable:
         trip_count=np.array(max(len(run.rows) for run in runs), np.int32),
         timestep=np.zeros((batch, length), np.float32),
         convert=np.zeros((batch, length, 2), np.float32),
-        clip=np.full((batch, length), np.inf, np.float32),
+        clip=np.full((batch, length), _PADDING["clip"], np.float32),
         x=np.zeros((batch, length, len(BASIS)), np.float32),
         saved=np.zeros((batch, length, len(BASIS)), np.float32),
     )
@@ -73,3 +74,16 @@ def tabulate(runs: Sequence[Run], rows: int) -> SamplingTable:
                 [getattr(row, name) for row in run.rows], (len(run.rows), *getattr(table, name).shape[2:])
             )
     return table
+
+
+def lengthened(table: SamplingTable, rows: int) -> SamplingTable:
+    """A host table with rows of padding up to ``rows``, at least as many as it has."""
+
+    def longer(name: str, values):
+        if np.ndim(values) < 2:
+            return values
+        widths = [(0, rows - values.shape[1] if axis == 1 else 0) for axis in range(values.ndim)]
+        return np.pad(values, widths, constant_values=_PADDING.get(name, 0))
+
+    fields = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
+    return SamplingTable(**{name: longer(name, values) for name, values in fields.items()})

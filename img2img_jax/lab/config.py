@@ -65,6 +65,8 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
       or the nearest number below, whatever the sampler, mode and strength.
     - ``height``, ``width``, ``resize``, ``background``: as in a call; 0 for the picture's own size.
     - ``batch_size``: pictures at a time.
+    - ``slots_per_device``: pictures under way on each device, refilled as they are done (``engine.Engine``);
+      ``batch_size`` is then only how many are measured and written together. 0 for whole batches.
     - ``model``: arguments of ``Img2ImgPipeline.from_pretrained``; no path for the embedded model.
     - ``metrics``: names; all that can be computed, if there are none. ``clip``, ``lpips``, ``dino``: their networks.
     - ``reference_lines``: whether to measure the VAE's round trip and unrelated pictures as well.
@@ -94,6 +96,7 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
             resize="crop",
             background="white",
             batch_size=8,
+            slots_per_device=0,
             model=dict(path="", dtype="float32", revision="", variant="", vae="", tokenizer="", family="", loras=()),
             metrics=(),
             clip="",

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from img2img_jax import images, metadata
 from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.diffusion.scheduler import Scheduler
+from img2img_jax.engine import Engine
 from img2img_jax.hosts import ALONE, Host
 from img2img_jax.lab import plots, summary
 from img2img_jax.lab.budget import settings_for
@@ -65,6 +66,8 @@ class Experiment:
         path = model.pop("path", EMBEDDED_MODEL)
         self._pipe = Img2ImgPipeline.from_pretrained(path, mesh=make_mesh(devices=jax.local_devices()), **model)
         self.pipe = SharedEncodings(self._pipe)
+        slots = config.slots_per_device
+        self._maker = Engine(self._pipe, slots_per_device=slots) if slots else self.pipe
         self.sizing = Sizing(
             height=config.height or None,
             width=config.width or None,
@@ -95,7 +98,7 @@ class Experiment:
         for failure in self.plan.failures:
             logging.error("input left out: %s", failure.error)
         rows = run(
-            self.pipe,
+            self._maker,
             self.plan,
             self.workdir,
             provenance=self.provenance,
@@ -118,7 +121,7 @@ class Experiment:
 
     def verify(self, batches: int = 1) -> Verification:
         """Makes randomly drawn batches again and compares (see ``runs.verify``)."""
-        return verify(self.pipe, self.plan, self.workdir, provenance=self.provenance, batches=batches)
+        return verify(self._maker, self.plan, self.workdir, provenance=self.provenance, batches=batches)
 
     def _make_plan(self, strengths: Sequence[float], settings: Any) -> Plan:
         return make_plan(

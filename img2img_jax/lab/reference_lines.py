@@ -12,9 +12,9 @@ import numpy as np
 from img2img_jax import images, sweep
 from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.runs import Plan, SharedEncodings
-from img2img_jax.runs.plan import Trial
+from img2img_jax.runs.plan import Trial, read_pixels
 from img2img_jax.runs.records import Row
-from img2img_jax.runs.run import Evaluate, measure, pixels_sha256, read_pixels
+from img2img_jax.runs.run import Evaluate, measure, pixels_sha256
 
 VAE_ROUND_TRIP = "VAE round trip"
 TEXT_TO_IMAGE = "text-to-image"

@@ -89,6 +89,15 @@ class Trial:
         return digest(self.knobs())[:ID_DIGITS]
 
 
+def read_pixels(trial: Trial) -> np.ndarray:
+    """uint8 [H, W, 3], the trial's input at its final size; raises ImageError if it is not what was planned."""
+    path = trial.sample.image
+    pixels = trial.sizing.prepare(path)
+    if metadata.file_sha256(path) != trial.sample.image_sha256:
+        raise images.ImageError(f"{path}: changed since the run was planned (sha256); restore it, or plan anew")
+    return pixels
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
     """An input that cannot be used; it has a place in the plan as a trial has."""

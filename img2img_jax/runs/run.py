@@ -14,16 +14,18 @@ import numpy as np
 from tqdm import tqdm
 
 from img2img_jax import images, metadata, sweep
+from img2img_jax.engine import Engine
 from img2img_jax.hosts import ALONE, Host
 from img2img_jax.runs.host_records import HostRecords, collect
-from img2img_jax.runs.plan import Plan, PlannedBatch, Trial
+from img2img_jax.runs.in_flight import Rendered, in_flight
+from img2img_jax.runs.plan import Plan, PlannedBatch, Trial, read_pixels
 from img2img_jax.runs.records import Records, Row
 
 Evaluate = Callable[..., Mapping[str, Any]]
 
 
 def run(
-    pipe: sweep.Pipeline,
+    pipe: sweep.Pipeline | Engine,
     plan: Plan,
     workdir: str | Path,
     *,
@@ -36,11 +38,13 @@ def run(
     """Makes every picture of the plan that is not there yet, and returns all rows, in the plan's order.
 
     A batch is written when it is done: first its pictures, then its rows, in one file. A process that is killed loses
-    at most the batch at hand, which is made again in the same composition, so that the files of the finished run do
-    not depend on when and how often it was interrupted. Seconds, which do, go to `seconds.jsonl`.
+    at most the batch at hand (with an engine, those begun), which is made again in the same composition, so that the
+    files of the finished run do not depend on when and how often it was interrupted. Seconds, which do, go to
+    `seconds.jsonl`.
 
     Args:
-      pipe: the pipeline.
+      pipe: the pipeline; `SharedEncodings` of it; or an `engine.Engine`, which leaves no slot idle while trials last,
+        and whose results do not depend on the batches.
       plan: from `make_plan`.
       workdir: for `config.json`, `manifest.json`, `images/`, `rows/`, `rows.jsonl` and `seconds.jsonl`.
       provenance: from `metadata.provenance`.
@@ -81,21 +85,23 @@ def _make_missing(pipe, share: Sequence[tuple[int, PlannedBatch]], records: Reco
     left = [(number, batch) for number, batch in share if not records.has(_part(number))]
     total, to_do = (sum(len(batch.trials) for _, batch in batches) for batches in (share, left))
     with tqdm(total=total, initial=total - to_do, unit="picture", desc="run") as bar:
-        for number, batch in left:
-            started = time.perf_counter()
-            records.write(_part(number), _make(pipe, number, batch, records.workdir, provenance, evaluate))
+        started, batches = time.perf_counter(), dict(left)
+        for number, rendered in render_all(pipe, left, provenance):
+            batch = batches[number]
+            records.write(_part(number), _rows(number, batch, rendered, records.workdir, evaluate))
             _append_seconds(records.own, number, len(batch.trials), time.perf_counter() - started)
             bar.update(len(batch.trials))
+            started = time.perf_counter()
 
 
 def _part(number: int) -> str:
     return f"{number:06d}"
 
 
-def _make(pipe, number: int, batch: PlannedBatch, workdir: Path, provenance, evaluate) -> list[Row]:
-    """Makes a batch, writes its pictures, and returns its rows."""
+def _rows(number: int, batch: PlannedBatch, rendered: Sequence[Rendered], workdir: Path, evaluate) -> list[Row]:
+    """Writes the pictures of a batch, and returns its rows."""
     made, failed = [], []
-    for trial, result in render(pipe, batch, provenance):
+    for trial, result in rendered:
         if isinstance(result, images.ImageError):
             failed.append(
                 {"index": trial.index, "trial": trial.id, "image": trial.sample.image.name, "error": str(result)}
@@ -125,9 +131,18 @@ def _make(pipe, number: int, batch: PlannedBatch, workdir: Path, provenance, eva
     return rows + failed
 
 
-def render(
-    pipe: sweep.Pipeline, batch: PlannedBatch, provenance: Mapping[str, Any]
-) -> Iterator[tuple[Trial, sweep.Result | images.ImageError]]:
+def render_all(
+    pipe: sweep.Pipeline | Engine, batches: Sequence[tuple[int, PlannedBatch]], provenance: Mapping[str, Any]
+) -> Iterator[tuple[int, list[Rendered]]]:
+    """Makes numbered batches: one after the other, or with an engine all together, each handed out when it is whole."""
+    if isinstance(pipe, Engine):
+        yield from in_flight(pipe, batches, provenance)
+    else:
+        for number, batch in batches:
+            yield number, list(_render(pipe, batch, provenance))
+
+
+def _render(pipe: sweep.Pipeline, batch: PlannedBatch, provenance: Mapping[str, Any]) -> Iterator[Rendered]:
     """Makes the pictures of one batch; a trial whose input has become unusable since it was planned gives the error."""
     readable, pixels = [], {}
     for trial in batch.trials:
@@ -142,15 +157,6 @@ def render(
         samples = sweep.Batch(samples=[sample for _, sample in readable], size=batch.size)
         results = sweep.run(pipe, [samples], readable[0][0].settings, provenance)
         yield from zip([trial for trial, _ in readable], results, strict=True)
-
-
-def read_pixels(trial: Trial) -> np.ndarray:
-    """uint8 [H, W, 3], the trial's input at its final size; raises ImageError if it is not what was planned."""
-    path = trial.sample.image
-    pixels = trial.sizing.prepare(path)
-    if metadata.file_sha256(path) != trial.sample.image_sha256:
-        raise images.ImageError(f"{path}: changed since the run was planned (sha256); restore it, or plan anew")
-    return pixels
 
 
 def measure(evaluate: Evaluate | None, made: list[tuple[Trial, sweep.Result]], size: int) -> Mapping[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from img2img_jax import images, sweep
+from img2img_jax.engine import Engine
 from img2img_jax.runs.plan import Plan
 from img2img_jax.runs.records import Records
-from img2img_jax.runs.run import pixels_sha256, render
+from img2img_jax.runs.run import pixels_sha256, render_all
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Verification:
 
 
 def verify(
-    pipe: sweep.Pipeline,
+    pipe: sweep.Pipeline | Engine,
     plan: Plan,
     workdir: str | Path,
     *,
@@ -46,8 +47,8 @@ def verify(
     generator = np.random.default_rng(seed)
     drawn = sorted(generator.choice(len(plan.batches), min(batches, len(plan.batches)), replace=False))
     checked, problems = 0, []
-    for number in drawn:
-        for trial, result in render(pipe, plan.batches[number], provenance):
+    for _, rendered in render_all(pipe, [(number, plan.batches[number]) for number in drawn], provenance):
+        for trial, result in rendered:
             checked += 1
             problem = _compare(workdir, rows.get(trial.index), trial.id, result)
             if problem:

@@ -70,10 +70,14 @@ def tiny_pipeline(
     mesh: jax.sharding.Mesh | None = None,
     scheduler_config: dict | None = None,
     time_cond_proj_dim: int | None = None,
+    shallow: bool = False,
 ) -> Img2ImgPipeline:
-    """Random weights of Stable Diffusion's structure: 2 pixels per latent along a side, 4 latent channels."""
+    """Random weights of Stable Diffusion's structure: 2 pixels per latent along a side, 4 latent channels.
+
+    ``shallow``: a UNet of one level, which compiles in half the time.
+    """
     rng, tokenizer = np.random.default_rng(seed), letter_tokenizer()
-    unet = _unet(cross_attention_dim=32, time_cond_proj_dim=time_cond_proj_dim)
+    unet = _unet(shallow, cross_attention_dim=32, time_cond_proj_dim=time_cond_proj_dim)
     return Img2ImgPipeline(
         vae=random_model(AutoencoderKL, _vae(), rng),
         unet=random_model(UNet2DConditionModel, unet, rng),
@@ -90,10 +94,12 @@ def tiny_sdxl_pipeline(
     refiner: bool = False,
     mesh: jax.sharding.Mesh | None = None,
     scheduler_config: dict | None = None,
+    shallow: bool = False,
 ) -> Img2ImgPipeline:
     """The same of SDXL's structure, base or refiner: text states of width 32 + 16 or 16, pooled ones of width 12."""
     rng, tokenizer = np.random.default_rng(seed), letter_tokenizer()
     unet = _unet(
+        shallow,
         cross_attention_dim=16 if refiner else 48,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
@@ -138,12 +144,13 @@ def _vae() -> AutoencoderKLConfig:
     )
 
 
-def _unet(**changes: Any) -> UNet2DConditionConfig:
+def _unet(shallow: bool, **changes: Any) -> UNet2DConditionConfig:
+    levels = 1 if shallow else 2
     return UNet2DConditionConfig(
         sample_size=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D")[:levels],
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")[-levels:],
+        block_out_channels=(16, 32)[:levels],
         layers_per_block=1,
         attention_head_dim=2,
         norm_num_groups=4,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from img2img_jax import rng
-from img2img_jax.diffusion.sample import sample, start
+from img2img_jax.diffusion.sample import LoopState, advance, sample, start
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.diffusion.strength import MODES
@@ -190,3 +190,25 @@ def test_noise_must_come_from_somewhere_and_fit():
             sample(DENOISER, LATENTS, table, **options)
     with pytest.raises(ValueError, match=r"step_noise has shape \(3, 4, 3, 2\)"):
         sample(DENOISER, LATENTS, table, step_noise=NOISE)
+
+
+@pytest.mark.parametrize("name", ["ddim", "unipc", "heun", "pndm", "euler_a"])
+def test_the_loop_can_be_left_and_entered_at_any_row(name):
+    """Samples that stand at different rows of different tables go on as if they had never stopped, bit for bit."""
+    table = table_of(name, [0.3, 0.6, 1.0])
+    fresh = LoopState.enter(start(table, LATENTS, NOISE))
+    whole = go_on(table, fresh, KEYS, 100)
+    np.testing.assert_allclose(whole.x, run(table, LATENTS, NOISE, KEYS), atol=1e-5)
+    np.testing.assert_array_equal(whole.row, table.evaluations)
+    state = fresh
+    for rows in (2, 0, 1, 30):
+        state = go_on(table, state, KEYS, rows)
+    np.testing.assert_array_equal(state.x, whole.x)
+    apart = jax.tree.map(lambda ahead, behind: behind.at[0].set(ahead[0]), go_on(table, fresh, KEYS, 2), fresh)
+    assert apart.row.tolist() == [2, 0, 0]
+    np.testing.assert_array_equal(go_on(table, apart, KEYS, 100).x, whole.x)
+
+
+@jax.jit
+def go_on(table, state, keys, rows):
+    return advance(DENOISER, state, table, rows, step_keys=rng.stream(keys, "step"))

@@ -7,7 +7,7 @@ import numpy as np
 
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.diffusion.solvers import SCHEDULERS
-from img2img_jax.diffusion.table import BUCKET, SamplingTable
+from img2img_jax.diffusion.table import BUCKET, SamplingTable, lengthened
 
 SD = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
@@ -42,3 +42,12 @@ def test_padding_is_inert():
     for b, n in enumerate(table.evaluations):
         assert not table.x[b, n:].any() and not table.timestep[b, n:].any() and np.isinf(table.clip[b, n:]).all()
     assert np.isfinite(table.x).all() and np.isfinite(table.convert).all()
+
+
+def test_a_lengthened_table_only_has_more_padding():
+    scheduler = Scheduler.from_config(SD, "heun")
+    longer, whole = lengthened(scheduler.table([0.0, 0.5], 20)[0], 2 * BUCKET), scheduler.table([0.0, 0.5], BUCKET)[0]
+    assert shapes(longer) == shapes(whole)
+    for b, n in enumerate(longer.evaluations):
+        assert not longer.x[b, n:].any() and np.isinf(longer.clip[b, n:]).all()
+    np.testing.assert_array_equal(longer.x[:, :BUCKET], scheduler.table([0.0, 0.5], 20)[0].x)

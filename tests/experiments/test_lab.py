@@ -119,7 +119,8 @@ def test_the_command_runs_goes_on_and_verifies(tmp_path, monkeypatch, capsys):
 
     def start(*extra):
         arguments = ["--config=configs/strength_sweep.py:tiny", f"--workdir={workdir}", f"--data={folder}"]
-        small = [f"--config.{name}={value}" for name, value in dict(height=16, width=16, batch_size=4).items()]
+        smaller = dict(height=16, width=16, batch_size=4, slots_per_device=4)
+        small = [f"--config.{name}={value}" for name, value in smaller.items()]
         monkeypatch.setattr(sys, "argv", ["run.py", *arguments, *small, *extra])
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(ROOT / "experiments" / "strength_sweep" / "run.py"), run_name="__main__")
