@@ -9,12 +9,13 @@ PARITY_VENV := .venv-parity
 demo: $(DEMO_VENV)/installed
 	$(DEMO_VENV)/bin/python scripts/demo.py
 
+# With the TPU's compiler installed, JAX would look for a TPU first, which takes its time.
 test: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/ruff check .
-	$(TEST_VENV)/bin/python -m pytest --ignore=tests/parity --ignore=tests/browser
+	JAX_PLATFORMS=cpu $(TEST_VENV)/bin/python -m pytest --ignore=tests/parity --ignore=tests/browser
 
 browser: $(TEST_VENV)/installed
-	$(TEST_VENV)/bin/python -m pytest tests/browser
+	JAX_PLATFORMS=cpu $(TEST_VENV)/bin/python -m pytest tests/browser
 
 parity: $(PARITY_VENV)/installed
 	$(PARITY_VENV)/bin/python -m pytest tests/parity
@@ -26,7 +27,7 @@ $(DEMO_VENV)/installed: setup.py
 
 $(TEST_VENV)/installed: setup.py
 	$(PYTHON) -m venv $(TEST_VENV)
-	$(TEST_VENV)/bin/python -m pip install -q -e '.[test]'
+	$(TEST_VENV)/bin/python -m pip install -q -e '.[test,aot]'
 	touch $@
 
 # torch is pinned first: the CPU build, and not whatever newer one an index offers. LPIPS comes without torchvision,

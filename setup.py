@@ -30,6 +30,7 @@ setup(
         "transformers>=5.23",
     ],
     extras_require={
+        "aot": ["libtpu>=0.0.52"],  # a compiler for TPUs; it needs none to run, but Linux
         "train": ["resvg_py>=0.5"],
         "plots": ["matplotlib>=3.10"],
         "test": ["pytest>=9.0", "hypothesis>=6.150", "matplotlib>=3.10", "resvg_py>=0.5", "ruff>=0.14"],

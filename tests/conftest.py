@@ -27,3 +27,13 @@ def compilations(every_compilation):
     jax.jit(lambda x: x + 1)(1.0)
     assert every_compilation  # or a test that none was needed could not fail
     return every_compilation
+
+
+@pytest.fixture(scope="session")
+def tpu_place():
+    """One chip of a TPU, to compile for."""
+    import jax
+
+    from img2img_jax.aot import slice_devices
+
+    return jax.sharding.SingleDeviceSharding(slice_devices("v5e:1x1")[0])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from img2img_jax.models import attention_tpu
 from img2img_jax.models.layers import GroupNorm, Identity, LayerNorm, conv
 from img2img_jax.types import DType
 
@@ -22,18 +23,31 @@ def attention(
     k: Float[Array, "b m heads d"],
     v: Float[Array, "b m heads d"],
     bias: Float[Array, "n m"] | None = None,
+    *,
+    flash: bool = True,
 ) -> Float[Array, "b n heads d"]:
     """Scaled dot-product attention (Vaswani et al. 1706.03762, eq. 1); scores and softmax in float32.
 
     Above ``WHOLE_SCORES`` the queries are attended for in blocks, one after another, so that memory grows with
-    the number of keys and not with its square (Rabe & Staats 2112.05682, without blocks of keys).
+    the number of keys and not with its square (Rabe & Staats 2112.05682, without blocks of keys). Compiled
+    for a TPU, long attention goes the ways of ``attention_tpu``.
 
     Args:
       q, k, v: queries, keys and values, split into heads.
       bias: added to the scores; ``-inf`` where a query must not look.
+      flash: whether a TPU is to take its flash kernel, and not the two products, where attention is long.
     """
-    if bias is None and q.shape[1] * k.shape[1] > WHOLE_SCORES:
-        return _attention_in_blocks(q, k, v)
+    if bias is not None:
+        return _whole(q, k, v, bias)
+    portable = _in_blocks if q.shape[1] * k.shape[1] > WHOLE_SCORES else _whole
+    if not attention_tpu.is_long(q, k):
+        return portable(q, k, v)
+    # Which one is compiled is up to the platform compiled for, which need not be the one at hand.
+    products = attention_tpu.dot_product if portable is _whole else portable
+    return jax.lax.platform_dependent(q, k, v, tpu=attention_tpu.flash if flash else products, default=portable)
+
+
+def _whole(q: Array, k: Array, v: Array, bias: Array | None = None) -> Array:
     scale = q.shape[-1] ** -0.5
     scores = jnp.einsum("bnhd,bmhd->bhnm", q * scale, k, preferred_element_type=jnp.float32)
     if bias is not None:
@@ -42,15 +56,19 @@ def attention(
     return jnp.einsum("bhnm,bmhd->bnhd", weights, v)
 
 
-def _attention_in_blocks(q: Array, k: Array, v: Array) -> Array:
+def _in_blocks(q: Array, k: Array, v: Array) -> Array:
     b, m, heads, _ = k.shape
     size = max(BLOCK_SCORES // (b * heads * m), BLOCK_QUERIES)
-    out = jax.lax.map(lambda query: attention(query[:, None], k, v)[:, 0], jnp.moveaxis(q, 1, 0), batch_size=size)
+    out = jax.lax.map(lambda query: _whole(query[:, None], k, v)[:, 0], jnp.moveaxis(q, 1, 0), batch_size=size)
     return jnp.moveaxis(out, 0, 1)
 
 
 class Attention(nnx.Module):
-    """Multi-head attention with diffusers' parameter names (``to_q``, ``to_k``, ``to_v``, ``to_out.0``)."""
+    """Multi-head attention with diffusers' parameter names (``to_q``, ``to_k``, ``to_v``, ``to_out.0``).
+
+    Attributes:
+      flash: see ``attention``.
+    """
 
     def __init__(
         self,
@@ -66,7 +84,7 @@ class Attention(nnx.Module):
         if dim % heads:
             raise ValueError(f"{dim} channels cannot be split into {heads} attention heads")
         kw = dict(dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-        self.heads = heads
+        self.heads, self.flash = heads, True
         self.to_q = nnx.Linear(dim, dim, use_bias=qkv_bias, **kw)
         self.to_k = nnx.Linear(context_dim or dim, dim, use_bias=qkv_bias, **kw)
         self.to_v = nnx.Linear(context_dim or dim, dim, use_bias=qkv_bias, **kw)
@@ -77,7 +95,8 @@ class Attention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b n c"], context: Float[Array, "b m e"] | None = None) -> Float[Array, "b n c"]:
         context = x if context is None else context
-        out = attention(self._split(self.to_q(x)), self._split(self.to_k(context)), self._split(self.to_v(context)))
+        q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
+        out = attention(*map(self._split, (q, k, v)), flash=self.flash)
         return self.to_out[0](out.reshape(x.shape))
 
 
