@@ -65,6 +65,11 @@ def conv(
     )
 
 
+def _is_coarse(dtype: DType) -> bool:
+    """Whether values are rounded so coarsely that a variance from the mean square, in float32, loses nothing to it."""
+    return jnp.dtype(dtype) == jnp.bfloat16
+
+
 class GroupNorm(nnx.Module):
     """Group normalisation (Wu & He, 1803.08494), statistics in float32, result in the input's dtype.
 
@@ -87,17 +92,27 @@ class GroupNorm(nnx.Module):
         return jnp.broadcast_to(grouped, (b, self.num_groups, c // self.num_groups)).reshape(b, c)
 
     def measure(
-        self, x: Float[Array, "b h w c"], where: Bool[Array, "h w"] | None = None
+        self, x: Float[Array, "b h w c"], where: Bool[Array, "h w"] | None = None, *, one_pass: bool = False
     ) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
-        """Mean and variance of each channel's group, over all pixels or those of ``where``."""
+        """Mean and variance of each channel's group, over all pixels or those of ``where``.
+
+        ``one_pass`` reads ``x`` once and takes the variance from its mean square, with a relative error that grows with
+        the square of mean over deviation.
+        """
         if where is not None:
             where = where[None, :, :, None]
         mean = self._per_group(x.mean((1, 2), where=where))
+        if one_pass:
+            square = self._per_group(jnp.square(x).mean((1, 2), where=where))
+            return mean, jnp.maximum(square - jnp.square(mean), 0)
         return mean, self._per_group(jnp.square(x - mean[:, None, None]).mean((1, 2), where=where))
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         x32 = x.astype(jnp.float32)
-        mean, var = self.measure(x32) if self.statistics is None else self.statistics(self, x32)
+        if self.statistics is None:
+            mean, var = self.measure(x32, one_pass=_is_coarse(x.dtype))
+        else:
+            mean, var = self.statistics(self, x32)
         gain = jax.lax.rsqrt(var + self.eps)[:, None, None] * self.scale[...].astype(jnp.float32)
         return ((x32 - mean[:, None, None]) * gain + self.bias[...].astype(jnp.float32)).astype(x.dtype)
 
@@ -111,7 +126,7 @@ class LayerNorm(nnx.LayerNorm):
             epsilon=eps,
             dtype=jnp.float32,
             param_dtype=param_dtype,
-            use_fast_variance=False,
+            use_fast_variance=_is_coarse(param_dtype),
             rngs=rngs,
         )
 

@@ -26,6 +26,17 @@ def test_group_norm_keeps_the_dtype_and_computes_in_float32():
     np.testing.assert_allclose(y.astype(jnp.float32), exact, atol=0.02)
 
 
+def test_one_pass_measures_what_two_do():
+    norm = GroupNorm(4, 8, 1e-6)
+    for one, two in zip(norm.measure(X, one_pass=True), norm.measure(X), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+def test_float32_is_measured_in_two_passes():
+    far = X[:1] + 1e4  # in one, the variance would be lost to rounding
+    np.testing.assert_allclose(GroupNorm(4, 8, 1e-6)(far), GroupNorm(4, 8, 1e-6)(far - 1e4), atol=0.01)
+
+
 def test_group_norm_needs_groups_that_divide():
     with pytest.raises(ValueError, match="norm_num_groups=3"):
         GroupNorm(3, 8, 1e-6)
