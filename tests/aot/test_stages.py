@@ -5,7 +5,7 @@ import pytest
 from img2img_jax import make_mesh
 from img2img_jax.aot import count_flops, measure, slice_devices, stages
 
-SLICE = "v5e:2x2"
+SLICE = "v5e:16x16"
 
 
 @pytest.fixture(scope="module")
