@@ -52,8 +52,8 @@ class Plan:
         each = self.chip_seconds / chips
         return (
             f"Sweep of {sweep.images} images x {len(sweep.strengths)} strengths, {sweep.steps} steps, by the "
-            f"compiler's estimate: {self.chip_seconds:.0f} chip-seconds, {each:.0f} s on {chips} chips, at "
-            f"{self.slots} slots a chip and {1e3 * self.step_seconds:.1f} ms a step. Slots that fit a chip: {most}."
+            f"compiler's estimate: {self.chip_seconds:.3g} chip-seconds, {each:.3g} s on {chips} chips, at "
+            f"{self.slots} slots a chip and {1e3 * self.step_seconds:.3g} ms a step. Slots that fit a chip: {most}."
         )
 
 

@@ -16,6 +16,9 @@ VECTOR_MEMORY = 2**27
 LANES = 128
 """Columns of a tile. Narrower heads are padded to it in memory and in the matrix unit: 40 columns cost what 128 do."""
 
+BLOCK = 2**20
+"""Most bytes of a block of queries or keys, of which the kernel holds several in 16 MiB: the VAE's head is 512 wide."""
+
 FEWEST_KEYS = 1024
 """Fewest keys for the kernel: among the 77 of a prompt there is nothing to go through block by block."""
 
@@ -38,8 +41,9 @@ def flash(
     from jax.experimental.pallas.ops.tpu import flash_attention as kernel
 
     n, m, d = q.shape[1], k.shape[1], q.shape[-1]
-    block_q, block_k = _block(n), _block(m)
     width = d if d <= LANES else -(-d // LANES) * LANES
+    longest = BLOCK // (max(width, LANES) * q.dtype.itemsize)
+    block_q, block_k = _block(n, longest), _block(m, longest)
     q, k, v = (
         _padded(x, -(-x.shape[1] // block) * block, width) for x, block in ((q, block_q), (k, block_k), (v, block_k))
     )
@@ -57,10 +61,10 @@ def flash(
     return jnp.moveaxis(out[:, :, :n, :d], 1, 2)
 
 
-def _block(length: int) -> int:
+def _block(length: int, longest: int) -> int:
     """The longest block that pads a sequence by no more than the shortest would."""
     whole = -(-length // LANES) * LANES
-    return next(size for size in (1024, 512, 256, LANES) if whole % size == 0)
+    return next(size for size in (1024, 512, 256, LANES) if size == LANES or size <= longest and whole % size == 0)
 
 
 def _padded(x: Float[Array, "b n heads d"], length: int, width: int) -> Float[Array, "b heads length width"]:

@@ -59,6 +59,11 @@ def test_a_tpu_gets_its_way(always_long, tpu_place, flash, kernels):
     assert compiled.as_text().count('custom_call_target="tpu_custom_call"') == kernels
 
 
+def test_the_widest_heads_fit_the_vector_memory(tpu_place):
+    q = jax.ShapeDtypeStruct((1, 2048, 1, 512), jnp.float32, sharding=tpu_place)  # the VAE's, in float32
+    jax.jit(attention_tpu.flash).lower(q, q, q).compile()
+
+
 def test_others_get_the_plain_formula(always_long):
     q, k, v = qkv(9, 7, 4)
     np.testing.assert_array_equal(jax.jit(seam.attention)(q, k, v), jax.jit(seam._whole)(q, k, v))
