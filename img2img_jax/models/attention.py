@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from img2img_jax.models import attention_tpu
-from img2img_jax.models.layers import GroupNorm, Identity, LayerNorm, conv
+from img2img_jax.models import attention_cpu, attention_tpu
+from img2img_jax.models.conv import conv
+from img2img_jax.models.layers import GroupNorm, Identity, LayerNorm
+from img2img_jax.models.on_cpu import on_cpu
 from img2img_jax.types import DType
 
 WHOLE_SCORES = 2**24
@@ -29,8 +31,8 @@ def attention(
     """Scaled dot-product attention (Vaswani et al. 1706.03762, eq. 1); scores and softmax in float32.
 
     Above ``WHOLE_SCORES`` the queries are attended for in blocks, one after another, so that memory grows with
-    the number of keys and not with its square (Rabe & Staats 2112.05682, without blocks of keys). Compiled
-    for a TPU, long attention goes the ways of ``attention_tpu``.
+    the number of keys and not with its square (Rabe & Staats 2112.05682, without blocks of keys). On a CPU that is
+    so whatever the number (``attention_cpu``). Compiled for a TPU, long attention goes the ways of ``attention_tpu``.
 
     Args:
       q, k, v: queries, keys and values, split into heads.
@@ -39,11 +41,12 @@ def attention(
     """
     if bias is not None:
         return _whole(q, k, v, bias)
-    portable = _in_blocks if q.shape[1] * k.shape[1] > WHOLE_SCORES else _whole
+    plain = _in_blocks if q.shape[1] * k.shape[1] > WHOLE_SCORES else _whole
+    portable = on_cpu(attention_cpu.attention_by_head, plain) if attention_cpu.suits(q, k) else plain
     if not attention_tpu.is_long(q, k):
         return portable(q, k, v)
     # Which one is compiled is up to the platform compiled for, which need not be the one at hand.
-    products = attention_tpu.dot_product if portable is _whole else portable
+    products = attention_tpu.dot_product if plain is _whole else plain
     return jax.lax.platform_dependent(q, k, v, tpu=attention_tpu.flash if flash else products, default=portable)
 
 

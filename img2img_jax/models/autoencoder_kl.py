@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from img2img_jax.models.attention import Attention
 from img2img_jax.models.config import ModelConfig
-from img2img_jax.models.layers import Downsample2D, GroupNorm, ResnetBlock2D, Upsample2D, conv
+from img2img_jax.models.conv import conv
+from img2img_jax.models.layers import Downsample2D, GroupNorm, ResnetBlock2D, Upsample2D
 from img2img_jax.types import DType, Image, Latents
 
 _EPS = 1e-6

@@ -12,7 +12,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from img2img_jax.models.config import ModelConfig
-from img2img_jax.models.layers import Identity, activation, conv, upsample_nearest
+from img2img_jax.models.conv import conv
+from img2img_jax.models.layers import Identity, activation, upsample_nearest
 from img2img_jax.types import DType, Image, Latents
 
 

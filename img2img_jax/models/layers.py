@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from img2img_jax.models.conv import conv
 from img2img_jax.types import DType
 
 
@@ -36,33 +37,6 @@ def activation(name: str) -> Callable[[Array], Array]:
     if name not in ACTIVATIONS:
         raise ValueError(f"activation {name!r} is not supported; known: {sorted(ACTIVATIONS)}")
     return ACTIVATIONS[name]
-
-
-def conv(
-    c_in: int,
-    c_out: int,
-    kernel: int = 3,
-    *,
-    stride: int = 1,
-    padding: int | None = None,
-    use_bias: bool = True,
-    dtype: DType,
-    param_dtype: DType,
-    rngs: nnx.Rngs,
-) -> nnx.Conv:
-    """A square convolution with PyTorch's symmetric padding written out ("SAME" differs at stride 2)."""
-    pad = kernel // 2 if padding is None else padding
-    return nnx.Conv(
-        c_in,
-        c_out,
-        (kernel, kernel),
-        strides=(stride, stride),
-        padding=((pad, pad), (pad, pad)),
-        use_bias=use_bias,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        rngs=rngs,
-    )
 
 
 def _is_coarse(dtype: DType) -> bool:

@@ -15,7 +15,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from img2img_jax.models.config import ModelConfig
-from img2img_jax.models.layers import Identity, conv
+from img2img_jax.models.conv import conv
+from img2img_jax.models.layers import Identity
 from img2img_jax.types import DType, Image
 
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)

@@ -13,12 +13,12 @@ from jaxtyping import Array, Float
 
 from img2img_jax.models.attention import Transformer2DModel
 from img2img_jax.models.config import ModelConfig, per_block
+from img2img_jax.models.conv import conv
 from img2img_jax.models.layers import (
     Downsample2D,
     GroupNorm,
     ResnetBlock2D,
     Upsample2D,
-    conv,
     sinusoidal_embedding,
 )
 from img2img_jax.types import AddedConditions, DType, Latents, TextStates

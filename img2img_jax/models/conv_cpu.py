@@ -1,0 +1,138 @@
+"""3x3 convolution on a CPU by Winograd's minimal filtering, F(4x4, 3x3): a quarter of the multiplications.
+
+Lavin & Gray, 1509.09308: Y = A^T [(G w G^T) * (B^T x B)] A for tiles of 6x6 pixels that overlap by two. The sum over
+channels turns the product into 36 matrix products. The interpolation points are 0, +-3/4, +-3/2 and infinity instead
+of that paper's 0, +-1, +-2: the error in float32 is a third of theirs (Barabasz et al. 1803.10986 search such points).
+
+What is transformed is as little as fits into the cache, in one of two loops:
+
+- over strips of the picture, where there are many pixels to a weight. The weights are transformed once before.
+- over blocks of input channels, where there are many weights to a pixel. Each block of weights is transformed on the
+  way, for every call anew: less work than reading transformed ones, four times as large, back from memory.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+SIZE = 4
+"""Output pixels along a side of a tile."""
+
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+
+LEAST_CHANNELS, LEAST_TILES = 96, 8
+"""From here on it is faster than the direct way; scripts/benchmark_layers.py measures both."""
+
+FEW_TILES = 128
+"""Up to here weights are the larger part, and are worked on in blocks of ``BLOCK_CHANNELS`` input channels at most."""
+
+BLOCK_CHANNELS = 64
+STRIP_BYTES = 6 * 2**20
+"""Of transformed pixels in a strip."""
+
+
+def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A^T [4, 6], G [6, 3] and B^T [6, 6] of Toom and Cook's construction for ``POINTS`` and infinity."""
+    points, taps = np.asarray(POINTS), SIZE + 2
+    evaluate = np.vander(points, SIZE, increasing=True).T
+    others = [np.delete(points, i) for i in range(len(points))]
+    scale = np.asarray([np.prod(p - rest) for p, rest in zip(points, others, strict=True)])
+    a = np.concatenate([evaluate, np.eye(SIZE)[:, -1:]], axis=1)
+    g = np.concatenate([np.vander(points, 3, increasing=True) / scale[:, None], np.eye(3)[-1:]])
+    b = np.stack([np.pad(np.poly(roots)[::-1], (0, taps - len(roots) - 1)) for roots in (*others, points)])
+    return tuple(matrix.astype(np.float32) for matrix in (a, g, b))
+
+
+A, G, B = _matrices()
+
+
+def tiles(x: Float[Array, "b h w c"]) -> int:
+    """How many tiles cover the pixels of a batch."""
+    b, h, w, _ = x.shape
+    return b * -(-h // SIZE) * -(-w // SIZE)
+
+
+def suits(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> bool:
+    """Whether Winograd's is the faster way for these shapes."""
+    return x.dtype == jnp.float32 and min(kernel.shape[2:]) >= LEAST_CHANNELS and tiles(x) >= LEAST_TILES
+
+
+def winograd(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b h w d"]:
+    """The 3x3 convolution of stride 1 and padding 1."""
+    return _by_channels(x, kernel) if tiles(x) <= FEW_TILES else _by_strips(x, kernel)
+
+
+def _by_channels(x: Array, kernel: Array) -> Array:
+    b, h, w, c = x.shape
+    pixels = _transformed_pixels(_padded(x, SIZE))
+    block = next(size for size in range(min(c, BLOCK_CHANNELS), 0, -1) if c % size == 0)
+
+    def add(total: Array, start: Array) -> tuple[Array, None]:
+        weights = _transformed_weights(lax.dynamic_slice_in_dim(kernel, start, block, axis=2))
+        return total + _products(lax.dynamic_slice_in_dim(pixels, start, block, axis=5), weights), None
+
+    total = jnp.zeros((*pixels.shape[:5], kernel.shape[-1]))
+    total, _ = lax.scan(add, total, jnp.arange(0, c, block))
+    return _pixels_back(total)[:, :h, :w]
+
+
+def _by_strips(x: Array, kernel: Array) -> Array:
+    b, h, w, c = x.shape
+    weights = lax.optimization_barrier(_transformed_weights(kernel))
+    row_bytes = -(-w // SIZE) * 36 * c * x.dtype.itemsize
+    rows = max(1, min(-(-h // SIZE), STRIP_BYTES // row_bytes)) * SIZE
+    strips = -(-h // rows)
+    padded = _padded(x, rows)
+
+    def strip(place: Array) -> Array:
+        at = (place // strips, place % strips * rows, 0, 0)
+        pixels = lax.dynamic_slice(padded, at, (1, rows + 2, *padded.shape[2:]))
+        return _pixels_back(_products(_transformed_pixels(pixels), weights))[0]
+
+    out = lax.map(strip, jnp.arange(b * strips))
+    return out.reshape(b, strips * rows, *out.shape[2:])[:, :h, :w]
+
+
+def _padded(x: Array, rows: int) -> Array:
+    """One pixel all around, and whole strips of ``rows`` and whole tiles below and to the right."""
+    return jnp.pad(x, ((0, 0), (1, 1 + -x.shape[1] % rows), (1, 1 + -x.shape[2] % SIZE), (0, 0)))
+
+
+def _combined(matrix: np.ndarray, parts: list[Array], axis: int) -> Array:
+    """The products of ``matrix`` with a vector of ``parts``, along a new ``axis``, written to memory.
+
+    The barrier keeps XLA from computing one transform's every input anew for each output of the next.
+    """
+    shape = [1] * (parts[0].ndim + 1)
+    shape[axis] = len(matrix)
+    terms = [matrix[:, i].reshape(shape) * jnp.expand_dims(part, axis) for i, part in enumerate(parts)]
+    return lax.optimization_barrier(sum(terms[1:], terms[0]))
+
+
+def _transformed_pixels(x: Float[Array, "b 4h+2 4w+2 c"]) -> Float[Array, "6 6 b h w c"]:
+    def every_fourth(x: Array, axis: int) -> list[Array]:
+        last = x.shape[axis] - (SIZE + 2)
+        return [lax.slice_in_dim(x, i, i + last + 1, SIZE, axis) for i in range(SIZE + 2)]
+
+    return _combined(B, every_fourth(_combined(B, every_fourth(x, 1), 0), 3), 1)
+
+
+def _transformed_weights(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "6 6 c d"]:
+    flat = jnp.kron(G, G) @ kernel.reshape(9, -1)
+    return flat.reshape(6, 6, *kernel.shape[2:])
+
+
+def _products(pixels: Float[Array, "6 6 b h w c"], weights: Float[Array, "6 6 c d"]) -> Float[Array, "6 6 b h w d"]:
+    flat = (pixels.reshape(36, -1, pixels.shape[-1]), weights.reshape(36, *weights.shape[2:]))
+    return jnp.einsum("tnc,tcd->tnd", *flat).reshape(*pixels.shape[:5], -1)
+
+
+def _pixels_back(products: Float[Array, "6 6 b h w d"]) -> Float[Array, "b 4h 4w d"]:
+    products = lax.optimization_barrier(products)
+    rows = _combined(A, list(products), 3)
+    out = _combined(A, list(rows), 4)
+    b, h, _, w, _, d = out.shape
+    return out.reshape(b, h * SIZE, w * SIZE, d)
