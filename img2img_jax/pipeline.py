@@ -16,8 +16,8 @@ from flax import nnx
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
+from img2img_jax import compilation_cache, programs, rng
 from img2img_jax import images as pictures
-from img2img_jax import programs, rng
 from img2img_jax.checkpoints import (
     CheckpointError,
     Lora,
@@ -185,6 +185,7 @@ class Img2ImgPipeline:
         Raises:
           CheckpointError: no such checkpoint; a file is missing, broken or a pickle; a key has no place.
         """
+        compilation_cache.enable()
         if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
             raise ValueError(f"dtype={dtype!r} is not supported; choose 'float32' or 'bfloat16'")
         checkpoint = open_checkpoint(
@@ -265,6 +266,7 @@ class Img2ImgPipeline:
         Raises:
           CheckpointError: the folder is incomplete or broken.
         """
+        compilation_cache.enable()
         folder, mesh = Path(folder), mesh or make_mesh(devices=jax.local_devices()[:1])
         read = partial(restore_orbax, dtype=dtype, sharding=partition.sharding(mesh))
         vae_class = _vae_class(read_json(folder / "vae" / "config.json"), folder / "vae")

@@ -1,6 +1,11 @@
 """What the tests of every room share."""
 
+import os
+
 import pytest
+
+# Nothing of a test is kept for the next, nor in the user's home; compilations are counted.
+os.environ["IMG2IMG_JAX_CACHE"] = "off"
 
 
 @pytest.fixture(scope="session")

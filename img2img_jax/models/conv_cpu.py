@@ -13,6 +13,8 @@ What is transformed is as little as fits into the cache, in one of two loops:
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -23,8 +25,12 @@ SIZE = 4
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
-LEAST_CHANNELS, LEAST_TILES = 96, 8
-"""From here on it is faster than the direct way; scripts/benchmark_layers.py measures both."""
+LEAST_CHANNELS, LEAST_TILES, LEAST_WORK = 128, 8, 2**31
+"""From here on it is faster than the direct way. Work: the direct way's floating-point operations.
+
+With less work the loops and transforms cost more than the products save: in the embedded model, whose convolutions
+have 0.1e9 operations, an evaluation of the UNet took 1.7 times as long.
+"""
 
 FEW_TILES = 128
 """Up to here weights are the larger part, and are worked on in blocks of ``BLOCK_CHANNELS`` input channels at most."""
@@ -47,6 +53,8 @@ def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 A, G, B = _matrices()
+G_TWICE = np.kron(G, G)
+"""G along both axes of the taps at once."""
 
 
 def tiles(x: Float[Array, "b h w c"]) -> int:
@@ -57,7 +65,9 @@ def tiles(x: Float[Array, "b h w c"]) -> int:
 
 def suits(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> bool:
     """Whether Winograd's is the faster way for these shapes."""
-    return x.dtype == jnp.float32 and min(kernel.shape[2:]) >= LEAST_CHANNELS and tiles(x) >= LEAST_TILES
+    work = 2 * math.prod(x.shape[:3]) * math.prod(kernel.shape)
+    large = min(kernel.shape[2:]) >= LEAST_CHANNELS and tiles(x) >= LEAST_TILES and work >= LEAST_WORK
+    return large and x.dtype == jnp.float32
 
 
 def winograd(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b h w d"]:
@@ -68,15 +78,16 @@ def winograd(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Flo
 def _by_channels(x: Array, kernel: Array) -> Array:
     b, h, w, c = x.shape
     pixels = _transformed_pixels(_padded(x, SIZE))
+    flat, tiled = pixels.reshape(36, -1, c), pixels.shape[:5]
     block = next(size for size in range(min(c, BLOCK_CHANNELS), 0, -1) if c % size == 0)
 
     def add(total: Array, start: Array) -> tuple[Array, None]:
         weights = _transformed_weights(lax.dynamic_slice_in_dim(kernel, start, block, axis=2))
-        return total + _products(lax.dynamic_slice_in_dim(pixels, start, block, axis=5), weights), None
+        return total + _products(lax.dynamic_slice_in_dim(flat, start, block, axis=2), weights), None
 
-    total = jnp.zeros((*pixels.shape[:5], kernel.shape[-1]))
+    total = jnp.zeros((*flat.shape[:2], kernel.shape[-1]))
     total, _ = lax.scan(add, total, jnp.arange(0, c, block))
-    return _pixels_back(total)[:, :h, :w]
+    return _pixels_back(total.reshape(*tiled, -1))[:, :h, :w]
 
 
 def _by_strips(x: Array, kernel: Array) -> Array:
@@ -89,8 +100,9 @@ def _by_strips(x: Array, kernel: Array) -> Array:
 
     def strip(place: Array) -> Array:
         at = (place // strips, place % strips * rows, 0, 0)
-        pixels = lax.dynamic_slice(padded, at, (1, rows + 2, *padded.shape[2:]))
-        return _pixels_back(_products(_transformed_pixels(pixels), weights))[0]
+        pixels = _transformed_pixels(lax.dynamic_slice(padded, at, (1, rows + 2, *padded.shape[2:])))
+        products = _products(pixels.reshape(36, -1, c), weights)
+        return _pixels_back(products.reshape(*pixels.shape[:5], -1))[0]
 
     out = lax.map(strip, jnp.arange(b * strips))
     return out.reshape(b, strips * rows, *out.shape[2:])[:, :h, :w]
@@ -120,14 +132,12 @@ def _transformed_pixels(x: Float[Array, "b 4h+2 4w+2 c"]) -> Float[Array, "6 6 b
     return _combined(B, every_fourth(_combined(B, every_fourth(x, 1), 0), 3), 1)
 
 
-def _transformed_weights(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "6 6 c d"]:
-    flat = jnp.kron(G, G) @ kernel.reshape(9, -1)
-    return flat.reshape(6, 6, *kernel.shape[2:])
+def _transformed_weights(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
+    return (G_TWICE @ kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
 
 
-def _products(pixels: Float[Array, "6 6 b h w c"], weights: Float[Array, "6 6 c d"]) -> Float[Array, "6 6 b h w d"]:
-    flat = (pixels.reshape(36, -1, pixels.shape[-1]), weights.reshape(36, *weights.shape[2:]))
-    return jnp.einsum("tnc,tcd->tnd", *flat).reshape(*pixels.shape[:5], -1)
+def _products(pixels: Float[Array, "36 n c"], weights: Float[Array, "36 c d"]) -> Float[Array, "36 n d"]:
+    return jnp.einsum("tnc,tcd->tnd", pixels, weights)
 
 
 def _pixels_back(products: Float[Array, "6 6 b h w d"]) -> Float[Array, "b 4h 4w d"]:

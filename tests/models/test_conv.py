@@ -44,6 +44,13 @@ def test_many_channels_keep_float32_precision():
     assert jnp.abs(found - wanted).max() < 1e-5 * jnp.abs(wanted).max()
 
 
+@pytest.fixture
+def light(monkeypatch):
+    """Thresholds at which networks of a test's size take it."""
+    monkeypatch.setattr(conv_cpu, "LEAST_CHANNELS", 8)
+    monkeypatch.setattr(conv_cpu, "LEAST_WORK", 2 * 128 * 9 * 8 * 8)
+
+
 def is_winograd(function, *args):
     return "while" in jax.jit(function).lower(*args).as_text()
 
@@ -53,24 +60,27 @@ def plain(x, kernel, stride=1, pad=1):
     return convolve(x, kernel, (stride, stride), ((pad, pad), (pad, pad)), dimension_numbers=numbers)
 
 
-def test_taken_on_a_cpu_for_the_shapes_it_suits_alone():
-    x, kernel = inputs(1, 16, 8, 96, 96)
+def test_taken_on_a_cpu_for_the_shapes_it_suits_alone(light, monkeypatch):
+    x, kernel = inputs(1, 16, 8, 8, 8)
     assert is_winograd(plain, x, kernel)
-    assert not is_winograd(plain, x[:, :8], kernel), "few tiles"
-    assert not is_winograd(plain, x[..., :64], kernel[:, :, :64]), "few channels"
+    with monkeypatch.context() as narrower:
+        narrower.setattr(conv_cpu, "LEAST_WORK", 0)
+        assert not is_winograd(plain, x[:, :8], kernel), "few tiles"
+        assert not is_winograd(plain, x[..., :4], kernel[:, :, :4]), "few channels"
+    assert not is_winograd(plain, x[:, :12], kernel), "little work"
     assert not is_winograd(lambda x, k: plain(x, k, stride=2), x, kernel)
     assert not is_winograd(lambda x, k: plain(x, k, pad=0), x, kernel)
     assert not is_winograd(plain, x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
     assert "while" not in jax.jit(plain).trace(x, kernel).lower(lowering_platforms=("tpu",)).as_text()
 
 
-def test_layers_take_it():
-    layer = conv(96, 96, dtype=jnp.float32, param_dtype=jnp.float32, rngs=nnx.Rngs(0))
-    assert is_winograd(layer, jnp.zeros((1, 16, 8, 96)))
+def test_layers_take_it(light):
+    layer = conv(8, 8, dtype=jnp.float32, param_dtype=jnp.float32, rngs=nnx.Rngs(0))
+    assert is_winograd(layer, jnp.zeros((1, 16, 8, 8)))
 
 
-def test_training_is_direct_and_its_derivatives_exact():
-    x, kernel = inputs(1, 16, 8, 96, 96)
+def test_training_is_direct_and_its_derivatives_exact(light):
+    x, kernel = inputs(1, 16, 8, 8, 8)
 
     def loss(convolution, x, kernel):
         return jnp.square(convolution(x, kernel)).mean()
@@ -81,8 +91,8 @@ def test_training_is_direct_and_its_derivatives_exact():
     assert not is_winograd(lambda x, k: jax.grad(loss, argnums=1)(plain, x, k), x, kernel)
 
 
-def test_frozen_weights_cost_no_convolution():
-    x, kernel = inputs(1, 16, 8, 96, 96)
+def test_frozen_weights_cost_no_convolution(light):
+    x, kernel = inputs(1, 16, 8, 8, 8)
     jaxpr = str(jax.make_jaxpr(jax.grad(lambda x: plain(x, kernel).sum()))(x))
     assert jaxpr.count("conv_general_dilated[") == str(
         jax.make_jaxpr(jax.grad(lambda x: direct(x, kernel).sum()))(x)

@@ -1,0 +1,143 @@
+"""Times this package and its peers on the same checkpoint, pictures, noise and steps, in turn, in one run.
+
+python scripts/benchmark.py --suite=quick
+python scripts/benchmark.py --suite=sd15 --peers=torch,torch_bf16 --sizes=256,512 --works=unet_step --json=sd15.json
+
+Needs torch, diffusers and transformers. Results must agree before they are timed. A ratio says how many times as much
+the peer takes. The first picture of a process is timed with the compilation cache as it is, and with an empty one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from absl import app, flags
+
+SUITES = {
+    "quick": ("unet_step", "vae_encode", "vae_decode", "picture", "cold_start"),
+    "embedded": ("unet_step", "vae_encode", "vae_decode", "picture", "sweep", "train_step", "cold_start"),
+    "sd15": ("unet_step", "vae_encode", "vae_decode", "picture", "cold_start"),
+}
+BOUNDS = {"torch": 1e-3, "torch_compile": 1e-3, "torch_bf16": 0.2}
+"""Relative error up to which a peer does the same work; bfloat16 has 8 bits."""
+
+_SUITE = flags.DEFINE_enum("suite", "quick", list(SUITES), "The embedded model, or Stable Diffusion 1.5's shapes.")
+_WORKS = flags.DEFINE_list("works", None, "Some works of the suite; all by default.")
+_PEERS = flags.DEFINE_list("peers", ["torch"], "torch, torch_compile, torch_bf16, flax.")
+_SIZES = flags.DEFINE_list("sizes", ["256", "512"], "Sides in pixels, for the suite sd15.")
+_PICTURES = flags.DEFINE_integer("pictures", 20, "Pictures in the sweep over ten strengths.")
+_BATCH = flags.DEFINE_integer("train_pictures", 16, "Half the batch of the training step.")
+_STEPS = flags.DEFINE_integer("steps", None, "Of a picture; by default 20, and 4 for the suite sd15.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Times that each work is done by each side.")
+_FOLDER = flags.DEFINE_string("folder", None, "Where the suite sd15 keeps its checkpoint; by default it is not kept.")
+_CLOCK = flags.DEFINE_enum("clock", "wall", ["wall", "cpu"], "cpu: seconds of all cores, where others use them too.")
+_JSON = flags.DEFINE_string("json", None, "File for the records.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}")
+    works = _WORKS.value or SUITES[_SUITE.value]
+    if unknown := set(works) - set(SUITES[_SUITE.value]):
+        raise app.UsageError(f"--works: {sorted(unknown)} not in the suite {_SUITE.value}: {SUITES[_SUITE.value]}")
+    if unknown := set(_PEERS.value) - set(BOUNDS) - {"flax"}:
+        raise app.UsageError(f"--peers: {sorted(unknown)} not known; known: {sorted(BOUNDS)} and flax")
+    # PyTorch's threads spin while they wait for each other: with others on the cores, that multiplies its times.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from img2img_jax.benchmarks.comparison import markdown
+
+    with tempfile.TemporaryDirectory() as folder:
+        done = []
+        for comparison in run(works, peers(), folder):
+            print(comparison.row(), flush=True)
+            done.append(comparison)
+            if _JSON.value:
+                records = [done_before.record() for done_before in done]
+                Path(_JSON.value).write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    print("\n" + markdown(done))
+
+
+def peers():
+    """The peers that are installed."""
+    if "flax" in _PEERS.value:
+        # It needs diffusers below 0.37 and a JAX of its time, which this package does not run on.
+        import diffusers
+
+        print(f"flax: left out, diffusers {diffusers.__version__} and this JAX have no Flax pipelines any more")
+    return [peer for peer in _PEERS.value if peer != "flax"]
+
+
+def run(works, peers, scratch):
+    import torch
+    from benchmark_torch import TorchWorks, load, make_sd15
+
+    from img2img_jax import Img2ImgPipeline
+    from img2img_jax.benchmarks.comparison import Comparison, compare, timed
+    from img2img_jax.benchmarks.works import STRENGTHS, Inputs, Works
+    from img2img_jax.pipeline import EMBEDDED_MODEL
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    large = _SUITE.value == "sd15"
+    folder = make_sd15(_FOLDER.value or Path(scratch) / "sd15") if large else EMBEDDED_MODEL
+    steps = _STEPS.value or (4 if large else 20)
+    for size in map(int, _SIZES.value) if large else [None]:
+        if "cold_start" in works:
+            yield from cold_start(folder, size or 64, steps, scratch)
+    if set(works) <= {"cold_start"}:
+        return
+    pipe, reference = Img2ImgPipeline.from_pretrained(folder), load(folder)
+    for size in map(int, _SIZES.value) if large else [pipe.native_size]:
+        for peer in peers:
+            for name in [work for work in works if work != "cold_start"]:
+                count = {"sweep": _PICTURES.value, "train_step": _BATCH.value}.get(name, 1)
+                inputs = Inputs.draw(pipe, count=count, side=size)
+                ours, theirs = Works(pipe, inputs), TorchWorks(reference, inputs, peer)
+                if name == "train_step" and peer != "torch":
+                    continue
+                build = [getattr(side, name) for side in (ours, theirs)]
+                if name == "picture":
+                    build = [partial(method, steps=steps) for method in build]
+                sides, label = [method() for method in build], f"{name}, {size} px"
+                if name == "sweep":
+                    label = f"{len(STRENGTHS)} strengths of {count} pictures"
+                    first = [timed(side, _CLOCK.value)[0] for side in sides]
+                    yield Comparison(work=f"{label}, compiled", peer=peer, ours=(first[0],), peer_took=(first[1],))
+                rounds = max(1, _ROUNDS.value // 2) if name == "sweep" else _ROUNDS.value
+                yield compare(label, peer, *sides, rounds=rounds, bound=BOUNDS[peer], clock=_CLOCK.value)
+
+
+def cold_start(folder, size, steps, scratch):
+    """The first picture of a process: with an empty compilation cache, and with a filled one; and peak memory."""
+    from img2img_jax.benchmarks.comparison import Comparison
+
+    script = Path(__file__).with_name("benchmark_cold.py")
+    caches = {**os.environ, "IMG2IMG_JAX_CACHE": str(Path(scratch) / f"cache_{size}")}
+
+    def measure(side):
+        command = [sys.executable, str(script), f"--side={side}", f"--folder={folder}", f"--size={size}"]
+        output = subprocess.run([*command, f"--steps={steps}"], env=caches, check=True, capture_output=True, text=True)
+        return json.loads(output.stdout.splitlines()[-1])
+
+    empty, theirs, filled = measure("ours"), measure("torch"), measure("ours")
+    for label, ours in (("empty", empty), ("filled", filled)):
+        yield Comparison(
+            work=f"first picture, {size} px, {label} cache",
+            peer="torch",
+            ours=(ours["seconds"],),
+            peer_took=(theirs["seconds"],),
+        )
+    yield Comparison(
+        work=f"peak memory of a process, {size} px",
+        peer="torch",
+        ours=(filled["peak_mib"],),
+        peer_took=(theirs["peak_mib"],),
+        unit="MiB",
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
