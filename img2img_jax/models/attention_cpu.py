@@ -1,7 +1,7 @@
 """Attention on a CPU: one head and one block of queries at a time, so that scores never leave the cache.
 
-XLA's CPU backend writes the scores of all heads to memory before it takes their softmax. scripts/benchmark_layers.py
-measures both ways; docs/performance.md has the figures.
+XLA's CPU backend writes the scores of all heads to memory before it takes their softmax; docs/performance.md has the
+figures.
 """
 
 from __future__ import annotations

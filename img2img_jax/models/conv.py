@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from img2img_jax.models.conv_cpu import suits, winograd
+from img2img_jax.models.conv_cpu import faster_way
 from img2img_jax.models.on_cpu import on_cpu
 from img2img_jax.types import DType
 
@@ -48,6 +48,5 @@ def convolve(
     """``lax.conv_general_dilated``; where a CPU has a faster way, that way."""
     direct = partial(lax.conv_general_dilated, window_strides=strides, padding=padding, **others)
     centred = kernel.shape[:2] == (3, 3) and tuple(strides) == (1, 1) and [*map(tuple, padding)] == [(1, 1), (1, 1)]
-    if centred and suits(x, kernel):
-        return on_cpu(winograd, direct)(x, kernel)
-    return direct(x, kernel)
+    fast = faster_way(x, kernel) if centred else None
+    return direct(x, kernel) if fast is None else on_cpu(fast, direct)(x, kernel)

@@ -1,4 +1,4 @@
-"""3x3 convolution on a CPU by Winograd's minimal filtering, F(4x4, 3x3): a quarter of the multiplications.
+"""3x3 convolution on a CPU: Winograd's minimal filtering, F(4x4, 3x3), takes a quarter of the multiplications.
 
 Lavin & Gray, 1509.09308: Y = A^T [(G w G^T) * (B^T x B)] A for tiles of 6x6 pixels that overlap by two. The sum over
 channels turns the product into 36 matrix products. The interpolation points are 0, +-3/4, +-3/2 and infinity instead
@@ -14,6 +14,7 @@ What is transformed is as little as fits into the cache, in one of two loops:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +32,9 @@ LEAST_CHANNELS, LEAST_TILES, LEAST_WORK = 128, 8, 2**31
 With less work the loops and transforms cost more than the products save: in the embedded model, whose convolutions
 have 0.1e9 operations, an evaluation of the UNet took 1.7 times as long.
 """
+
+LEAST_WEIGHTS = 2**19
+"""Per tap: with so many weights and fewer than ``LEAST_TILES`` tiles, one large product is the fastest way."""
 
 FEW_TILES = 128
 """Up to here weights are the larger part, and are worked on in blocks of ``BLOCK_CHANNELS`` input channels at most."""
@@ -63,11 +67,22 @@ def tiles(x: Float[Array, "b h w c"]) -> int:
     return b * -(-h // SIZE) * -(-w // SIZE)
 
 
-def suits(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> bool:
-    """Whether Winograd's is the faster way for these shapes."""
+def faster_way(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Callable[[Array, Array], Array] | None:
+    """``winograd``, ``by_pixels``, or None where the direct way is the fastest for these shapes."""
+    if x.dtype != jnp.float32:
+        return None
+    if tiles(x) < LEAST_TILES:
+        return by_pixels if math.prod(kernel.shape[2:]) >= LEAST_WEIGHTS else None
     work = 2 * math.prod(x.shape[:3]) * math.prod(kernel.shape)
-    large = min(kernel.shape[2:]) >= LEAST_CHANNELS and tiles(x) >= LEAST_TILES and work >= LEAST_WORK
-    return large and x.dtype == jnp.float32
+    return winograd if min(kernel.shape[2:]) >= LEAST_CHANNELS and work >= LEAST_WORK else None
+
+
+def by_pixels(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b h w d"]:
+    """The same convolution as one product of each pixel's neighbourhood with all weights (im2col)."""
+    b, h, w, c = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    around = jnp.concatenate([padded[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], axis=-1)
+    return (around.reshape(-1, 9 * c) @ kernel.reshape(9 * c, -1)).reshape(b, h, w, -1)
 
 
 def winograd(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Float[Array, "b h w d"]:

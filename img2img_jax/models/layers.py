@@ -62,8 +62,11 @@ class GroupNorm(nnx.Module):
 
     def _per_group(self, per_channel: Float[Array, "b c"]) -> Float[Array, "b c"]:
         b, c = per_channel.shape
-        grouped = per_channel.reshape(b, self.num_groups, -1).mean(-1, keepdims=True)
-        return jnp.broadcast_to(grouped, (b, self.num_groups, c // self.num_groups)).reshape(b, c)
+        grouped = per_channel.reshape(b, self.num_groups, -1).mean(-1)
+        # Back to channels by a product: fused into the loop over pixels, a broadcast would divide there to find each
+        # channel's group, and the loop would not be vectorised.
+        member = jnp.arange(c) // (c // self.num_groups) == jnp.arange(self.num_groups)[:, None]
+        return jnp.dot(grouped, member.astype(grouped.dtype), precision=jax.lax.Precision.HIGHEST)
 
     def measure(
         self, x: Float[Array, "b h w c"], where: Bool[Array, "h w"] | None = None, *, one_pass: bool = False

@@ -44,6 +44,14 @@ def test_many_channels_keep_float32_precision():
     assert jnp.abs(found - wanted).max() < 1e-5 * jnp.abs(wanted).max()
 
 
+def test_pixels_by_their_neighbourhoods(monkeypatch):
+    x, kernel = inputs(2, 3, 5, 6, 4)
+    np.testing.assert_allclose(conv_cpu.by_pixels(x, kernel), direct(x, kernel), atol=1e-5)
+    assert conv_cpu.faster_way(x, kernel) is None
+    monkeypatch.setattr(conv_cpu, "LEAST_WEIGHTS", 6 * 4)
+    assert conv_cpu.faster_way(x, kernel) is conv_cpu.by_pixels
+
+
 @pytest.fixture
 def light(monkeypatch):
     """Thresholds at which networks of a test's size take it."""
