@@ -11,7 +11,7 @@ from img2img_jax.models import attention as module
 def test_blocks_change_nothing(monkeypatch, queries):
     keys = jax.random.split(jax.random.key(0), 3)
     q, k, v = (jax.random.normal(key, (2, n, 3, 4)) for key, n in zip(keys, (queries, 7, 7), strict=True))
-    whole = module._attention_at_once(q, k, v)
+    whole = module._whole(q, k, v)
     monkeypatch.setattr(module, "WHOLE_SCORES", 50)
     monkeypatch.setattr(module, "BLOCK_SCORES", 5 * 2 * 3 * 7)
     monkeypatch.setattr(module, "BLOCK_QUERIES", 1)

@@ -19,7 +19,7 @@ def inputs(n, m, dtype=jnp.float32):
 def test_blocks_that_do_not_divide(monkeypatch, queries):
     monkeypatch.setattr(attention_cpu, "QUERIES", 4)
     q, k, v = inputs(queries, 7)
-    wanted = module._attention_at_once(q, k, v)
+    wanted = module._whole(q, k, v)
     np.testing.assert_allclose(jax.jit(attention_cpu.attention_by_head)(q, k, v), wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -45,6 +45,6 @@ def test_derivatives():
     args = inputs(64, 64)
     found, wanted = (
         jax.grad(lambda *args, f=f: jnp.square(f(*args)).sum(), argnums=(0, 1, 2))(*args)
-        for f in (module.attention, module._attention_at_once)
+        for f in (module.attention, module._whole)
     )
     jax.tree.map(lambda f, w: np.testing.assert_allclose(f, w, rtol=1e-4, atol=1e-6), found, wanted)
