@@ -16,7 +16,12 @@ FOLDER = ROOT / "experiments" / "scaling_study"
 @pytest.fixture(autouse=True)
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
+    forget()  # another experiment has an analysis.py as well
     yield
+    forget()
+
+
+def forget():
     for name in ("analysis", "measure"):
         sys.modules.pop(name, None)
 
