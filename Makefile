@@ -9,16 +9,18 @@ PARITY_VENV := .venv-parity
 demo: $(DEMO_VENV)/installed
 	$(DEMO_VENV)/bin/python scripts/demo.py
 
-# With the TPU's compiler installed, JAX would look for a TPU first, which takes its time.
+# A process a core, each with whole files, whose fixtures are made once. With the TPU's compiler installed, JAX would
+# look for a TPU first, which takes its time.
+TESTS := -n auto --dist loadfile
 test: $(TEST_VENV)/installed
 	$(TEST_VENV)/bin/ruff check .
-	JAX_PLATFORMS=cpu $(TEST_VENV)/bin/python -m pytest --ignore=tests/parity --ignore=tests/browser
+	JAX_PLATFORMS=cpu $(TEST_VENV)/bin/python -m pytest $(TESTS) --ignore=tests/parity --ignore=tests/browser --durations=30
 
 browser: $(TEST_VENV)/installed
 	JAX_PLATFORMS=cpu $(TEST_VENV)/bin/python -m pytest tests/browser
 
 parity: $(PARITY_VENV)/installed
-	$(PARITY_VENV)/bin/python -m pytest tests/parity
+	$(PARITY_VENV)/bin/python -m pytest $(TESTS) tests/parity
 
 $(DEMO_VENV)/installed: setup.py
 	$(PYTHON) -m venv $(DEMO_VENV)

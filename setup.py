@@ -33,7 +33,14 @@ setup(
         "aot": ["libtpu>=0.0.52"],  # a compiler for TPUs; it needs none to run, but Linux
         "train": ["resvg_py>=0.5"],
         "plots": ["matplotlib>=3.10"],
-        "test": ["pytest>=9.0", "hypothesis>=6.150", "matplotlib>=3.10", "resvg_py>=0.5", "ruff>=0.14"],
+        "test": [
+            "pytest>=9.0",
+            "pytest-xdist>=3.8",
+            "hypothesis>=6.150",
+            "matplotlib>=3.10",
+            "resvg_py>=0.5",
+            "ruff>=0.14",
+        ],
         "parity": ["torch>=2.13", "diffusers>=0.42.1", "accelerate>=1.12", "peft>=0.21", "scikit-image>=0.26"],
     },
     entry_points={"console_scripts": ["img2img = img2img_jax.cli:main"]},
