@@ -1,12 +1,13 @@
 """Fidelity and prompt alignment against strength and against log-SNR."""
 
+from img2img_jax.finder.calibration import ROUND_TRIP
 from img2img_jax.lab import Results, plots
-from img2img_jax.lab.reference_lines import UNRELATED, VAE_ROUND_TRIP
+from img2img_jax.lab.reference_lines import UNRELATED
 from img2img_jax.lab.tables import markdown
 from img2img_jax.metrics import METRICS, spearman
 
 DRAWN = ("ssim", "edge_f1", "clip_image", "clip_text")
-LINES = (VAE_ROUND_TRIP, UNRELATED)  # the third line, text-to-image, is strength 1
+LINES = (ROUND_TRIP, UNRELATED)  # the third line, text-to-image, is strength 1
 FIDELITY = ("l1", "mse", "psnr", "ssim", "ms_ssim", "latent_mse", "edge_f1", "edge_distance", "clip_image")
 
 

@@ -1,7 +1,7 @@
 """What the VAE loses of each picture, and its share of all change."""
 
+from img2img_jax.finder.calibration import ROUND_TRIP
 from img2img_jax.lab import Results, interval, plots
-from img2img_jax.lab.reference_lines import VAE_ROUND_TRIP
 from img2img_jax.lab.tables import markdown
 
 CHANGE = "l1"
@@ -27,7 +27,7 @@ def strengths_below_one(results: Results) -> list[float]:
 
 
 def round_trips(results: Results, image: str | None) -> list:
-    return [row for row in results.references if row["reference"] == VAE_ROUND_TRIP and image in (None, row["image"])]
+    return [row for row in results.references if row["reference"] == ROUND_TRIP and image in (None, row["image"])]
 
 
 def share(results: Results, strength: float, image: str | None) -> float:

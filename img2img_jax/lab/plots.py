@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from img2img_jax.checkpoints.atomic import replacing
-from img2img_jax.lab.reference_lines import TEXT_TO_IMAGE, UNRELATED, VAE_ROUND_TRIP
+from img2img_jax.finder.calibration import ROUND_TRIP, TEXT_TO_IMAGE
+from img2img_jax.lab.reference_lines import UNRELATED
 from img2img_jax.lab.results import Results, interval
 from img2img_jax.metrics import METRICS
 
@@ -18,7 +19,7 @@ AXES = {"strength": "strength", "log_snr": "log-SNR at the start (noisier to the
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, told apart by the colour-blind as well."""
 MARKERS = "osD^vP*"
-LINE_STYLES = {VAE_ROUND_TRIP: "--", TEXT_TO_IMAGE: "-.", UNRELATED: ":"}
+LINE_STYLES = {ROUND_TRIP: "--", TEXT_TO_IMAGE: "-.", UNRELATED: ":"}
 DPI = 110
 
 

@@ -11,15 +11,14 @@ import numpy as np
 
 from img2img_jax import images, sweep
 from img2img_jax.checkpoints.atomic import replacing
+from img2img_jax.finder.calibration import ROUND_TRIP, TEXT_TO_IMAGE
 from img2img_jax.runs import Plan, SharedEncodings
 from img2img_jax.runs.plan import Trial, read_pixels
 from img2img_jax.runs.records import Row
 from img2img_jax.runs.run import Evaluate, measure, pixels_sha256
 
-VAE_ROUND_TRIP = "VAE round trip"
-TEXT_TO_IMAGE = "text-to-image"
 UNRELATED = "unrelated pictures"
-LINES = (VAE_ROUND_TRIP, TEXT_TO_IMAGE, UNRELATED)
+LINES = (ROUND_TRIP, TEXT_TO_IMAGE, UNRELATED)
 
 
 def reference_rows(
@@ -40,7 +39,7 @@ def reference_rows(
     def round_trip(trials: list[Trial], pixels: np.ndarray) -> np.ndarray:
         return pipe.round_trip(pixels, [trial.sample.seed for trial in trials], vae_tile_size=tile_size)
 
-    made = [*_measured(VAE_ROUND_TRIP, round_trip, plan, workdir, evaluate)]
+    made = [*_measured(ROUND_TRIP, round_trip, plan, workdir, evaluate)]
     made += [row | {"reference": TEXT_TO_IMAGE} for row in rows if row.get("strength") == 1 and "metrics" in row]
     made += _measured(UNRELATED, _Next(plan), _first_seed(plan), workdir, evaluate)
     first = len(rows)
