@@ -150,9 +150,9 @@ def test_the_loop_never_calls_the_host(base, images, monkeypatch):
     seen, denoise = [], programs.denoise
     monkeypatch.setattr(programs, "denoise", lambda *args: seen.append(args) or denoise(*args))
     base(PROMPTS, images, strength=0.5, num_inference_steps=6, output_type="latent")
-    static, mesh, *arrays = seen[0]
+    static, mesh, *arrays, partition = seen[0]
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), arrays)
-    text = denoise.lower(static, mesh, *shapes).as_text()
+    text = denoise.lower(static, mesh, *shapes, partition).as_text()
     assert "while" in text and "callback" not in text
 
 

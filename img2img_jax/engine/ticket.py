@@ -82,7 +82,7 @@ class Desk:
 
     def __init__(self, pipe: Img2ImgPipeline, conditioner: Any):
         self._pipe, self._conditioner = pipe, conditioner
-        self._pictures: dict[tuple, tuple[bytes, tuple[int, int]]] = {}
+        self._pictures: dict[tuple, tuple[Any, bytes, tuple[int, int]]] = {}
         self._sampler = functools.cache(pipe.sampler)
         self._table = functools.cache(self._resolve)
         self._embedding = functools.cache(self._embedded)
@@ -132,13 +132,13 @@ class Desk:
 
     def _picture(self, job: Job) -> tuple[bytes, tuple[int, int]]:
         policy = (job.height, job.width, job.resize, job.background)
-        # The tickets keep their jobs, and these their pictures: no other object can get the same id.
         key = (job.image if isinstance(job.image, str) else id(job.image), *policy)
         if key not in self._pictures:
             pixels = _prepared(job, multiple=self._pipe.vae_scale_factor)
             digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode() + pixels.tobytes()).digest()
-            self._pictures[key] = digest, pixels.shape[:2]
-        return self._pictures[key]
+            # The image is kept, so that no other object gets its id.
+            self._pictures[key] = job.image, digest, pixels.shape[:2]
+        return self._pictures[key][1:]
 
 
 def _prepared(job: Job, size: tuple[int, int] | None = None, multiple: int = 1) -> np.ndarray:
