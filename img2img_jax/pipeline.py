@@ -375,8 +375,7 @@ class Img2ImgPipeline:
             raise ValueError(f"output_type={output_type!r} is not known; choose one of {', '.join(OUTPUT_TYPES)}")
         check_syntax(prompt_syntax)
         self._conditioner.check_clip_skip(clip_skip)
-        if vae_tile_size is not None:
-            check_tile_size(self.vae, vae_tile_size)
+        check_tile_size(self.vae, vae_tile_size)
         handover = Handover(denoising_start=denoising_start, denoising_end=denoising_end)
         from_latents = self._is_latents(image)
         if from_latents:
@@ -475,8 +474,7 @@ class Img2ImgPipeline:
         Raises:
           ValueError: an argument out of its range, or as many seeds as there are not pictures.
         """
-        if vae_tile_size is not None:
-            check_tile_size(self.vae, vae_tile_size)
+        check_tile_size(self.vae, vae_tile_size)
         source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
         size, columns = broadcast({"image": list(source), "seed": column(seed)})
         source, keys = np.stack(columns["image"]), rng.sample_keys(columns["seed"])
@@ -488,8 +486,7 @@ class Img2ImgPipeline:
         Args:
           image, vae_tile_size, sizing: as for ``encode``.
         """
-        if vae_tile_size is not None:
-            check_tile_size(self.vae, vae_tile_size)
+        check_tile_size(self.vae, vae_tile_size)
         source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
         images, (graphdef, state) = Placement(self.mesh, len(source))(pictures.to_model(source)), self._vae
         found = programs.posterior(graphdef, whole(state), images, tile_size=vae_tile_size)
@@ -505,8 +502,7 @@ class Img2ImgPipeline:
 
     def decode(self, latents: ArrayLike, *, vae_tile_size: int | None = None) -> np.ndarray:
         """Pictures of scaled latents [B,h,w,c], float32 [B,H,W,3] in 0..1; after ``encode``, the VAE's round trip."""
-        if vae_tile_size is not None:
-            check_tile_size(self.vae, vae_tile_size)
+        check_tile_size(self.vae, vae_tile_size)
         latents = _checked_latents(latents, None, None)
         return self._decode(Placement(self.mesh, len(latents))(latents), vae_tile_size)[: len(latents)]
 

@@ -84,8 +84,7 @@ class Engine:
         for name, number in (("slots_per_device", slots_per_device), ("vae_batch_per_device", vae_batch)):
             if number < 1:
                 raise ValueError(f"{name}={number} is below 1; use 1 or more")
-        if vae_tile_size is not None:
-            check_tile_size(pipe.vae, vae_tile_size)
+        check_tile_size(pipe.vae, vae_tile_size)
         if pipe.mesh.size != pipe.mesh.shape[DATA]:
             raise ValueError(f"the engine works on a mesh of the axis {DATA!r} alone, not on {dict(pipe.mesh.shape)}")
         self.statistics = Statistics()

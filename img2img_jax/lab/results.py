@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from img2img_jax.metrics import Interval, bootstrap_mean
+from img2img_jax.metrics import Interval
+from img2img_jax.reports.curves import finite_mean
 from img2img_jax.sweep import Settings
 
 OF_THE_START = ("log_snr", "timestep", "steps", "network_evaluations")
@@ -87,11 +88,8 @@ class Results:
 
 def interval(metric: str, rows: Iterable[FlatRow]) -> Interval | None:
     """Mean and 95 % interval over pictures and seeds of the finite values; None if there are none."""
-    rows = [row for row in rows if math.isfinite(row.get(metric, math.nan))]
-    if not rows:
-        return None
-    pictures = [(row["image"], row["image_sha256"], row.get("group")) for row in rows]
-    return bootstrap_mean([row[metric] for row in rows], pictures, [row["seed"] for row in rows])
+    rows = list(rows)
+    return finite_mean([row.get(metric, math.nan) for row in rows], rows)[0]
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

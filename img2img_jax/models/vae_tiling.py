@@ -67,8 +67,10 @@ class TileRow:
         return [(a - s, b - s) for s, (a, b) in zip(self.starts, itertools.pairwise(self.edges), strict=True)]
 
 
-def check_tile_size(vae: AutoencoderKL | AutoencoderTiny, tile_size: int) -> None:
-    """Raises ValueError for a `tile_size` (pixels along a side) that leaves nothing between its margins."""
+def check_tile_size(vae: AutoencoderKL | AutoencoderTiny, tile_size: int | None) -> None:
+    """Raises ValueError for a `tile_size` (pixels a side) that leaves nothing between its margins; None: no tiles."""
+    if tile_size is None:
+        return
     factor = vae.downscale_factor
     least = (2 * vae.halo + 1) * factor
     if not isinstance(tile_size, int | np.integer) or tile_size < least:

@@ -128,10 +128,14 @@ def log_snr(row: Row) -> float | None:
 
 def _mean(metric: str, rows: Sequence[Row]) -> tuple[Interval | None, int]:
     """Mean of the finite values, and their number."""
-    values = [(number((row.get("metrics") or {}).get(metric)), row) for row in rows]
-    finite = [(value, row) for value, row in values if math.isfinite(value)]
+    return finite_mean([number((row.get("metrics") or {}).get(metric)) for row in rows], rows)
+
+
+def finite_mean(values: Sequence[float], rows: Sequence[Row]) -> tuple[Interval | None, int]:
+    """Mean and 95 % interval over pictures and seeds of the finite among the values of rows, and their number."""
+    finite = [(value, row) for value, row in zip(values, rows, strict=True) if math.isfinite(value)]
     if not finite:
         return None, 0
-    images = [(row.get("image"), row.get("image_sha256")) for _, row in finite]
+    pictures = [tuple(row.get(name) for name in ("image", "image_sha256", "group")) for _, row in finite]
     seeds = [row.get("seed") for _, row in finite]
-    return bootstrap_mean([value for value, _ in finite], images, seeds), len(finite)
+    return bootstrap_mean([value for value, _ in finite], pictures, seeds), len(finite)
