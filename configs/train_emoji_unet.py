@@ -20,6 +20,7 @@ def get_config(arg: str = "") -> ConfigDict:
             num_concepts=20 if tiny else 300,
             variants=1 if tiny else 6,
             caption_dropout=0.1,
+            unchanged_share=0.5,
             timestep_skew=1.4,
             scheduler=dict(
                 _class_name="DDIMScheduler",

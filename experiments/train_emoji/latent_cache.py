@@ -59,14 +59,25 @@ class LatentCache:
         shape = (variants, len(self.index))
         return latents.astype(np.float16).reshape(*shape, *latents.shape[1:]), np.asarray(colours).reshape(shape)
 
-    def batches(self, tokenizer: ClipTokenizer, size: int, dropout: float) -> Callable[[int], dict[str, np.ndarray]]:
-        """A function from step to ``latents`` and ``input_ids`` of random pictures; a share ``dropout`` of the captions
-        is empty."""
+    def batches(
+        self, tokenizer: ClipTokenizer, size: int, dropout: float, unchanged: float = 0.0
+    ) -> Callable[[int], dict[str, np.ndarray]]:
+        """A function from step to ``latents`` and ``input_ids`` of random pictures, each style as often as the others.
+
+        Args:
+          dropout: share of the captions that is empty.
+          unchanged: share of the pictures that is taken as drawn; the rest comes from all variants alike.
+        """
+
+        styles = [self.emoji.records[i].style for i in self.index]
+        # A concept has two line drawings and one picture in each other style.
+        chance = 1 / np.asarray([styles.count(style) for style in styles]) / len(set(styles))
 
         def batch_at(step: int) -> dict[str, np.ndarray]:
             draw = np.random.default_rng((1, step))
             variants = draw.integers(len(self.latents), size=size)
-            pictures = draw.integers(len(self.index), size=size)
+            pictures = draw.choice(len(self.index), size=size, p=chance)
+            variants[: round(unchanged * size)] = 0
             captions = [
                 caption(self.emoji.records[self.index[p]], draw, colour=str(self.colours[v, p]) or None)
                 for v, p in zip(variants, pictures, strict=True)

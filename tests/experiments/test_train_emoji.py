@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
+from flax import nnx
 
-from img2img_jax.data.emoji import STYLES, EmojiRecord, EmojiSet
+from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiRecord, EmojiSet
+from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "experiments" / "train_emoji"
@@ -92,3 +94,25 @@ def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
     out = pipe("red thing, flat style", emoji.images[:1], strength=0.5, num_inference_steps=4, output_type="np")
     assert out.images.shape == (1, 64, 64, 3)
     assert np.isfinite(out.images).all()
+
+
+def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, stages, monkeypatch):
+    """Half of the pictures are line drawings here, yet each style is drawn as often; variant 0 is the one as drawn."""
+    cache_of, tokenizer = stages("latent_cache").LatentCache, lambda texts: np.zeros((len(texts), 1), int)
+    plain = [i for i in emoji.select(split="train") if emoji.records[i].style != LINE_DRAWING]
+    lines = [i for i in emoji.select(split="train") if emoji.records[i].style == LINE_DRAWING]
+    index = np.asarray(lines * 4 + plain)
+    monkeypatch.setattr(EmojiSet, "select", lambda *_, **__: index)
+
+    def marked(self, vae, variants):
+        where = np.indices((variants, len(index))).transpose(1, 2, 0)[:, :, None, None]
+        return where.astype(np.float16), np.full(where.shape[:2], "")
+
+    monkeypatch.setattr(cache_of, "_encode", marked)
+    tiny = AutoencoderKL(AutoencoderKLConfig(block_out_channels=(32,), layers_per_block=1), rngs=nnx.Rngs(0))
+    batch_at = cache_of(tmp_path, emoji, tiny, 0, 4).batches(tokenizer, 64, 0.0, unchanged=0.5)
+    seen = np.concatenate([batch_at(step)["latents"][:, 0, 0] for step in range(64)]).astype(int)
+    styles = [emoji.records[index[picture]].style for picture in seen[:, 1]]
+    assert all(abs(styles.count(style) / len(styles) - 1 / len(STYLES)) < 0.03 for style in STYLES)
+    assert abs((seen[:, 0] == 0).mean() - (0.5 + 0.5 / 4)) < 0.03
+    np.testing.assert_array_equal(batch_at(3)["latents"], batch_at(3)["latents"])
