@@ -49,6 +49,8 @@ class Options:
     scheduler: str | None
     strength_mode: str
     noise_at_one: str
+    eta: float
+    guidance_rescale: float
     prompt_syntax: str
     clip_skip: int
     vae_tile_size: int | None
@@ -162,6 +164,8 @@ def define_flags() -> flags.FlagValues:
     text("background", "white", 'Colour behind transparency and for padding: a name or "#rrggbb".')
     flags.DEFINE_integer("steps", 50, "Inference steps.", **common)
     flags.DEFINE_float("guidance_scale", 7.5, "Classifier-free guidance; 1 switches it off.", **common)
+    flags.DEFINE_float("guidance_rescale", 0.0, "0 to 1, against the glare of high guidance (2305.08891).", **common)
+    flags.DEFINE_float("eta", 0.0, "0 to 1: share of DDPM's noise that ddim adds.", **common)
     flags.DEFINE_integer("height", None, "Pixels. Default: the picture's own, rounded down.", **common)
     flags.DEFINE_integer("width", None, "Pixels. Default: the picture's own, rounded down.", **common)
     flags.DEFINE_integer("clip_skip", 0, "Last layers of the text encoder to leave out.", **common)
@@ -379,7 +383,8 @@ def _with_found_strengths(
     from img2img_jax import find_strength
 
     shared = ("num_inference_steps", "guidance_scale", "negative_prompt", "scheduler", "noise_at_one")
-    settings = {name: getattr(options, name) for name in (*shared, "prompt_syntax", "clip_skip", "vae_tile_size")}
+    reading = ("eta", "guidance_rescale", "prompt_syntax", "clip_skip", "vae_tile_size")
+    settings = {name: getattr(options, name) for name in (*shared, *reading)}
     points, placed, failures = min(2, batch_size), [], 0
     for batch in sweep.make_batches(samples, batch_size // points):
         rows = batch.rows()

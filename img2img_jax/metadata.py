@@ -36,8 +36,8 @@ class Parameters:
       image, image_sha256: absolute path of the input picture file, and the digest of its bytes.
       resize, height, width, background: how the input was brought to size (see `images.prepare`), in pixels.
       prompt, negative_prompt, strength, strength_mode, noise_at_one, seed, num_inference_steps,
-        guidance_scale, scheduler, prompt_syntax, clip_skip, vae_tile_size: as passed to the pipeline, for this one
-        sample.
+        guidance_scale, scheduler, eta, guidance_rescale, prompt_syntax, clip_skip, vae_tile_size: as passed to the
+        pipeline, for this one sample.
       model, revision, variant, dtype: as passed to `from_pretrained`; `model` None is the embedded one, and a
         hub revision is the commit it resolved to.
       weights_sha256: digest over the checkpoint's files and the other files its weights come from (see
@@ -76,6 +76,8 @@ class Parameters:
     start: Mapping[str, object]
     versions: Mapping[str, str]
     # Younger than the format: what a file does not mention was so.
+    eta: float = 0.0
+    guidance_rescale: float = 0.0
     prompt_syntax: str = "plain"
     clip_skip: int = 0
     vae_tile_size: int | None = None

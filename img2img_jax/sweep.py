@@ -46,6 +46,8 @@ class Settings:
     scheduler: str | None = None
     strength_mode: str = "truncate"
     noise_at_one: str = "pure"
+    eta: float = 0.0
+    guidance_rescale: float = 0.0
     prompt_syntax: str = "plain"
     clip_skip: int = 0
     vae_tile_size: int | None = None

@@ -124,6 +124,8 @@ FLAGS = {
     "scheduler": ("ddim", "euler"),
     "strength_mode": ("exact", "continuous"),
     "noise_at_one": ("pure", "leak"),
+    "eta": (0.0, 0.5),
+    "guidance_rescale": (0.2, 0.7),
     "prompt_syntax": ("plain", "a1111"),
     "clip_skip": (0, 1),
     "vae_tile_size": (256, 512),
