@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from img2img_jax import Img2ImgPipeline, cli
+from img2img_jax import cli
 from img2img_jax.finder.calibration import Calibration
 from img2img_jax.finder.target import Target
 from img2img_jax.metadata import read_parameters
@@ -447,13 +447,6 @@ def test_embeddings_are_loaded_recorded_and_repeated(run, pipe, tmp_path):
     assert pipe.loads[-1]["textual_inversions"] == [(a, "<toy>"), b]
     assert run("--from_png", "out.png", "--textual_inversion=", "--output", "none.png") == 0
     assert "textual_inversions" not in pipe.loads[-1]
-
-
-def test_from_pretrained_takes_what_is_loaded():
-    """The stand-in would take anything."""
-    options = cli.Options(**{field.name: "a" for field in dataclasses.fields(cli.Options)})
-    names = cli._loading(options).keys() - {"model"}
-    assert len(names) == 9 and names <= inspect.signature(Img2ImgPipeline.from_pretrained).parameters.keys()
 
 
 def test_another_model_does_not_inherit_what_was_said_of_the_first(run, pipe, picture):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from img2img_jax import Img2ImgPipeline, ResolvedStart, cli
 from img2img_jax.diffusion.solvers import SCHEDULERS
+from img2img_jax.options import define_flags
 from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.testing.tiny import tiny_pipeline, tiny_sdxl_pipeline
 
@@ -101,7 +102,7 @@ def check_command(line: str) -> None:
         for target in words[1:]:
             assert re.search(rf"^{target}:", text_of("Makefile"), re.MULTILINE), f"no target {target}"
     elif words[0] == "img2img":
-        values = cli.define_flags()
+        values = define_flags()
         assert values(words)[1:] == []
         assert values.scheduler is None or values.scheduler in SCHEDULERS
     elif words[0] == "python":
@@ -153,7 +154,7 @@ def test_untrue_commands_are_found(line):
 def test_flags_in_the_prose_exist():
     flags = set(re.findall(r"`--(\w+)", text_of("README.md")))
     assert {"resize", "from_png"} <= flags
-    assert flags <= set(cli.define_flags())
+    assert flags <= set(define_flags())
 
 
 def test_every_sampler_is_listed_and_no_other():
