@@ -10,6 +10,8 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
+from img2img_jax import tpu_metadata
+
 _ENVIRONMENTS = {
     "Slurm": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
     "Open MPI": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -41,6 +43,9 @@ class Host:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Host:
         """As the launcher says: Slurm (srun), Open MPI (mpirun), Cloud TPU and GKE; the only host where none does.
 
+        Args:
+          environ: instead of this process's variables.
+
         Raises:
           ValueError: the launcher's variables contradict each other.
         """
@@ -48,6 +53,8 @@ class Host:
         for index, count in _ENVIRONMENTS.values():
             if index in environ and count in environ:
                 return cls(index=int(environ[index]), count=int(environ[count]))
+        if "TPU_WORKER_HOSTNAMES" not in environ:
+            environ = dict(environ) | tpu_metadata.worker()
         if "TPU_WORKER_ID" in environ and "TPU_WORKER_HOSTNAMES" in environ:
             workers = len(environ["TPU_WORKER_HOSTNAMES"].split(","))
             first = workers * int(environ.get("MEGASCALE_SLICE_ID", 0))

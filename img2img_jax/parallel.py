@@ -66,6 +66,11 @@ def batch_spec(mesh: Mesh, axis: int = 0) -> PartitionSpec:
     return PartitionSpec(*(None,) * axis, axes if len(axes) > 1 else axes[0])
 
 
+def axes_by_hand(mesh: Mesh) -> set[str]:
+    """For ``shard_map``: all axes but ``tensor``, whose layers the compiler splits as the weights are."""
+    return set(mesh.axis_names) - ({TENSOR} if axis_size(mesh, TENSOR) > 1 else set())
+
+
 def batch_devices(mesh: Mesh) -> int:
     """Into how many parts a batch is split."""
     return int(np.prod([mesh.shape[axis] for axis in batch_axes(mesh)]))

@@ -107,6 +107,10 @@ class Partition:
         """A pytree of specs, for one of parameters, of an optimiser's state, or of both."""
         return jax.tree_util.tree_map_with_path(lambda path, leaf: self.spec(_names(path), leaf.shape, mesh), tree)
 
+    def by_hand(self, tree: Any, mesh: Mesh) -> Any:
+        """As ``specs``, for ``shard_map``: what is split over ``fsdp`` alone, since ``tensor`` is the compiler's."""
+        return jax.tree.map(lambda spec: only(spec, FSDP), self.specs(tree, mesh))
+
     def shardings(self, tree: Any, mesh: Mesh) -> Any:
         """As ``specs``, on the mesh."""
         return jax.tree.map(lambda spec: NamedSharding(mesh, spec), self.specs(tree, mesh))

@@ -21,8 +21,8 @@ from img2img_jax.diffusion.guidance import guide
 from img2img_jax.diffusion.sample import sample, start
 from img2img_jax.diffusion.table import SamplingTable
 from img2img_jax.models.vae_tiling import tiled_decode, tiled_encode
-from img2img_jax.parallel import FSDP, TENSOR, axis_size, batch_spec
-from img2img_jax.partition import PARTITION, Partition, gathered, only
+from img2img_jax.parallel import FSDP, axes_by_hand, batch_spec
+from img2img_jax.partition import PARTITION, Partition, gathered
 from img2img_jax.types import AddedConditions, Image, Latents, TextStates, TokenIds
 
 
@@ -130,20 +130,17 @@ def denoise(
     """
     rows, everywhere = batch_spec(mesh), PartitionSpec()
     table_rows = jax.tree.map(lambda leaf: rows if leaf.ndim else everywhere, table)
-    specs = jax.tree.map(lambda spec: only(spec, FSDP), partition.specs(state, mesh))
-    weights = specs if axis_size(mesh, FSDP) > 1 else None
-    # Left to the compiler, the loop would ask all devices in every step whether any of their samples draws noise. The
-    # layers' split over ``tensor`` is left to it: it follows from that of the weights.
-    by_hand = set(mesh.axis_names) - ({TENSOR} if axis_size(mesh, TENSOR) > 1 else set())
+    specs = partition.by_hand(state, mesh)
+    # Left to the compiler, the loop would ask all devices in every step whether any of their samples draws noise.
     on_each_device = jax.shard_map(
-        partial(_denoise, graphdef, weights),
+        partial(_denoise, graphdef, specs),
         mesh=mesh,
         in_specs=(
             *(specs, table_rows, rows, rows, rows, everywhere),
             *(rows, rows, rows, rows, batch_spec(mesh, axis=1)),
         ),
         out_specs=rows,
-        axis_names=by_hand,
+        axis_names=axes_by_hand(mesh),
         check_vma=False,
     )
     return on_each_device(
@@ -166,7 +163,7 @@ def _denoise(
     noise,
     step_noise,
 ):
-    unet = nnx.merge(graphdef, state) if specs is None else _gathering(graphdef, state, specs)
+    unet = network(graphdef, state, specs)
     predict = guided(unet, text, guidance_scale, guidance_rescale, timestep_cond, added)
     if noise is None:
         noise = rng.normal(rng.stream(keys, "noise"), latents.shape[1:])
@@ -202,14 +199,19 @@ def guided(
     return predict
 
 
-def _gathering(graphdef: nnx.GraphDef, state: nnx.State, specs: nnx.State):
-    """A network whose weights are put together for each evaluation, and dropped after it."""
+def network(graphdef: nnx.GraphDef, state: nnx.State, specs: nnx.State) -> Callable[..., Latents]:
+    """A network inside ``shard_map``; weights that lie split are put together for each evaluation, then dropped.
 
-    def network(x: Latents, *conditions) -> Latents:
+    ``specs``: by which they lie (``Partition.by_hand``).
+    """
+    if not any(FSDP in spec for spec in jax.tree.leaves(specs)):
+        return nnx.merge(graphdef, state)
+
+    def gathering(x: Latents, *conditions) -> Latents:
         held, x = gathered(state, specs, x)
         return nnx.merge(graphdef, held)(x, *conditions)
 
-    return network
+    return gathering
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="tile_size")

@@ -17,7 +17,7 @@ from img2img_jax.engine.job import Job
 from img2img_jax.engine.statistics import Statistics
 from img2img_jax.engine.ticket import Desk, Ticket
 from img2img_jax.models.vae_tiling import check_tile_size
-from img2img_jax.parallel import DATA
+from img2img_jax.parallel import batch_devices
 from img2img_jax.pipeline import OUTPUT_TYPES, Img2ImgPipeline
 
 
@@ -52,7 +52,8 @@ class Engine:
     two chunks ahead. Pictures are encoded and decoded, and texts read, in batches of one size of their own.
 
     A result depends on its job, the number of slots per device, the VAE's batch, the dtype and the kind of device, not
-    on other jobs, their number or order, or the number of devices: docs/reproducibility.md.
+    on other jobs, their number or order, or the number of devices that split the batch or hold weights between them;
+    with a ``tensor`` axis, to rounding: docs/reproducibility.md.
 
     One set of programs serves all jobs of one picture size; guidance switched off, longer prompts in the syntax
     "a1111", and more than 256 network evaluations take another.
@@ -71,22 +72,21 @@ class Engine:
         vae_tile_size: int | None = None,
     ):
         """Args:
-          pipe: on a mesh that splits nothing but the batch.
+          pipe: on any mesh. Devices along its ``data`` and ``fsdp`` axes have slots of their own; those along
+            ``tensor`` share theirs, and count as one device.
           slots_per_device: samples under way at a time.
           vae_batch_per_device: pictures encoded or decoded at a time; as many as there are slots by default. Decoding
             takes more memory than a step of the UNet.
           vae_tile_size: as in a call of the pipeline.
 
         Raises:
-          ValueError: a number below 1; a tile size that does not fit the VAE; a mesh with other axes.
+          ValueError: a number below 1; a tile size that does not fit the VAE.
         """
         vae_batch = slots_per_device if vae_batch_per_device is None else vae_batch_per_device
         for name, number in (("slots_per_device", slots_per_device), ("vae_batch_per_device", vae_batch)):
             if number < 1:
                 raise ValueError(f"{name}={number} is below 1; use 1 or more")
         check_tile_size(pipe.vae, vae_tile_size)
-        if pipe.mesh.size != pipe.mesh.shape[DATA]:
-            raise ValueError(f"the engine works on a mesh of the axis {DATA!r} alone, not on {dict(pipe.mesh.shape)}")
         self.statistics = Statistics()
         self._pipe, self.slots_per_device = pipe, slots_per_device
         self._vae_batch, self.vae_tile_size = vae_batch, vae_tile_size
@@ -131,7 +131,7 @@ class Engine:
             group,
             conditions,
             slots=self.slots_per_device,
-            vae_batch=self._vae_batch * self._pipe.mesh.size,
+            vae_batch=self._vae_batch * batch_devices(self._pipe.mesh),
             vae_tile_size=self.vae_tile_size,
             decode=decode,
             statistics=self.statistics,

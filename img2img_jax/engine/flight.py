@@ -20,7 +20,8 @@ from img2img_jax.engine.slots import Slots, Task
 from img2img_jax.engine.statistics import Statistics
 from img2img_jax.engine.ticket import Ticket
 from img2img_jax.engine.timetable import Move, Round, timetable
-from img2img_jax.parallel import shard_batch
+from img2img_jax.parallel import batch_devices, shard_batch
+from img2img_jax.partition import whole
 from img2img_jax.pipeline import Img2ImgPipeline
 
 Leaving = list[tuple[Sequence[Move], jax.Array]]
@@ -43,9 +44,10 @@ class Flight:
         statistics: Statistics,
     ):
         self._pipe, self._tickets, self._conditions = pipe, tickets, conditions
+        self._places, self._devices = (pipe.mesh, pipe.partition), batch_devices(pipe.mesh)
         self._count, self._tile_size, self._statistics = slots, vae_tile_size, statistics
         lengths = [ticket.start.network_evaluations for ticket in tickets]
-        self._rounds = timetable(lengths, devices=pipe.mesh.size, slots=slots)
+        self._rounds = timetable(lengths, devices=self._devices, slots=slots)
         moves = [move for each in self._rounds for swap in each.swaps for move in swap]
         entering = [tickets[move.entering] for move in moves if move.entering is not None]
         self._encoder = Encoder(self._encode, entering, vae_batch)
@@ -78,10 +80,10 @@ class Flight:
                 leaving.append((moves, there))
         if each.rows:
             graphdef, unet = self._pipe.split_unet
-            state = compiled.advance(graphdef, self._pipe.mesh, unet, slots.state, slots.task, np.int32(each.rows))
+            state = compiled.advance(graphdef, *self._places, unet, slots.state, slots.task, np.int32(each.rows))
             slots = dataclasses.replace(slots, state=state)
             self._statistics.chunks += 1
-            self._statistics.slot_steps += each.rows * self._count * self._pipe.mesh.size
+            self._statistics.slot_steps += each.rows * self._count * self._devices
         return slots, leaving
 
     def _swap(self, slots: Slots, moves: Sequence[Move]) -> tuple[Slots, jax.Array]:
@@ -92,14 +94,14 @@ class Flight:
                 entries[move.device] = self._encoder(ticket), self._task(ticket)
         if self._nothing is None:
             self._nothing = jax.tree.map(np.zeros_like, next(iter(entries.values())))
-        rows = [entries.get(device, self._nothing) for device in range(self._pipe.mesh.size)]
+        rows = [entries.get(device, self._nothing) for device in range(self._devices)]
         entered = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
         # On a device that nothing happens to, a place that no slot has.
-        place = np.full(self._pipe.mesh.size, self._count, np.int32)
+        place = np.full(self._devices, self._count, np.int32)
         for move in moves:
             place[move.device] = move.slot
         graphdef, vae = self._pipe.split_vae
-        slots, there, latents = compiled.swap(graphdef, self._pipe.mesh, vae, slots, *self._placed((place, *entered)))
+        slots, there, latents = compiled.swap(graphdef, *self._places, vae, slots, *self._placed((place, *entered)))
         self._source_latents |= {move.entering: (latents, move.device) for move in moves}
         return slots, there
 
@@ -118,7 +120,7 @@ class Flight:
 
     def _empty(self) -> Slots:
         """Slots whose tables have no rows."""
-        size = self._count * self._pipe.mesh.size
+        size = self._count * self._devices
         task = jax.tree.map(
             lambda leaf: np.zeros((size, *np.shape(leaf)), np.asarray(leaf).dtype), self._task(self._tickets[0])
         )
@@ -132,10 +134,12 @@ class Flight:
         return shard_batch(batch, self._pipe.mesh)
 
     def _encode(self, pixels: np.ndarray) -> programs.Posterior:
-        return programs.posterior(*self._pipe.split_vae, self._placed(pixels), tile_size=self._tile_size)
+        graphdef, vae = self._pipe.split_vae
+        return programs.posterior(graphdef, whole(vae), self._placed(pixels), tile_size=self._tile_size)
 
     def _decode(self, latents: np.ndarray) -> jax.Array:
-        return programs.decode(*self._pipe.split_vae, self._placed(latents), tile_size=self._tile_size)
+        graphdef, vae = self._pipe.split_vae
+        return programs.decode(graphdef, whole(vae), self._placed(latents), tile_size=self._tile_size)
 
     def _landed(self, leaving: Leaving) -> Iterator[Made]:
         """Fetches samples that have left their slots; hands them out, or on to the decoder."""

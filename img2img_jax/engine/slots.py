@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from img2img_jax import programs, rng
 from img2img_jax.diffusion import sample
 from img2img_jax.diffusion.sample import LoopState
 from img2img_jax.diffusion.table import SamplingTable
-from img2img_jax.parallel import DATA
+from img2img_jax.parallel import axes_by_hand, batch_sharding, batch_spec
+from img2img_jax.partition import Partition
 from img2img_jax.types import AddedConditions, Latents
 
 
@@ -54,10 +56,11 @@ class Slots:
     task: Task
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def swap(
     graphdef: nnx.GraphDef,
     mesh: Mesh,
+    partition: Partition,
     vae: nnx.State,
     slots: Slots,
     place: Int[Array, " devices"],
@@ -66,8 +69,11 @@ def swap(
 ) -> tuple[Slots, Latents, Latents]:
     """Puts a new sample into one slot of each device, and hands out what was there.
 
+    Devices are here those that have slots of their own: those of a ``tensor`` axis share theirs, and count as one.
+
     Args:
       graphdef, vae: of the VAE; only its scale is read.
+      partition: by which weights lie on the mesh.
       slots: [devices * slots, ...], given up.
       place: the slot on each device; on one with no such slot, nothing is put.
       posterior, task: [devices, ...], one sample for each device. The latents and the noise are drawn here, by seed.
@@ -76,14 +82,16 @@ def swap(
       The slots, the states [devices, h, w, c] of the samples that were there, and the latents [devices, h, w, c] that
       the new ones were encoded to.
     """
-    per_device = PartitionSpec(DATA)
-    return jax.shard_map(
+    per_device = batch_spec(mesh)
+    swapped = jax.shard_map(
         partial(_swap, graphdef),
         mesh=mesh,
-        in_specs=(PartitionSpec(), per_device, per_device, per_device, per_device),
+        in_specs=(partition.by_hand(vae, mesh), per_device, per_device, per_device, per_device),
         out_specs=(per_device, per_device, per_device),
+        axis_names=axes_by_hand(mesh),
         check_vma=False,
     )(vae, slots, place, posterior, task)
+    return _in_place(swapped, mesh)
 
 
 def _swap(graphdef, vae, slots, place, posterior, task):
@@ -95,24 +103,41 @@ def _swap(graphdef, vae, slots, place, posterior, task):
     return slots, there, latents
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def advance(
-    graphdef: nnx.GraphDef, mesh: Mesh, unet: nnx.State, state: LoopState, task: Task, rows: Int[Array, ""]
+    graphdef: nnx.GraphDef,
+    mesh: Mesh,
+    partition: Partition,
+    unet: nnx.State,
+    state: LoopState,
+    task: Task,
+    rows: Int[Array, ""],
 ) -> LoopState:
-    """Takes every slot ``rows`` rows further, or to the end of its table. ``state`` is given up."""
-    per_device, everywhere = PartitionSpec(DATA), PartitionSpec()
-    return jax.shard_map(
-        partial(_advance, graphdef),
+    """Takes every slot ``rows`` rows further, or to the end of its table. ``state`` is given up.
+
+    Args:
+      mesh, partition: as for ``programs.denoise``.
+    """
+    per_device, specs = batch_spec(mesh), partition.by_hand(unet, mesh)
+    advanced = jax.shard_map(
+        partial(_advance, graphdef, specs),
         mesh=mesh,
-        in_specs=(everywhere, per_device, per_device, everywhere),
+        in_specs=(specs, per_device, per_device, PartitionSpec()),
         out_specs=per_device,
+        axis_names=axes_by_hand(mesh),
         check_vma=False,
     )(unet, state, task, rows)
+    return _in_place(advanced, mesh)
 
 
-def _advance(graphdef, unet, state, task, rows):
+def _in_place(rows: Any, mesh: Mesh) -> Any:
+    """Rows where they came from: left to the compiler, ``tensor`` could split them, and the next call compile anew."""
+    return lax.with_sharding_constraint(rows, batch_sharding(mesh))
+
+
+def _advance(graphdef, specs, unet, state, task, rows):
     predict = programs.guided(
-        nnx.merge(graphdef, unet),
+        programs.network(graphdef, unet, specs),
         task.text,
         task.guidance_scale,
         task.guidance_rescale,

@@ -165,7 +165,11 @@ class Experiment:
     def _evaluator(self) -> Evaluator:
         config = self.config
         return Evaluator.load(
-            config.metrics or None, clip=config.clip or EMBEDDED_CLIP, lpips=config.lpips, dino=config.dino or None
+            config.metrics or None,
+            clip=config.clip or EMBEDDED_CLIP,
+            lpips=config.lpips,
+            dino=config.dino or None,
+            mesh=self._pipe.mesh,
         )
 
     def _set_lines(self, results: Results, evaluate: Evaluator) -> list[dict[str, Any]]:

@@ -149,7 +149,8 @@ class Evaluator:
         """
         if "clip" not in self._networks:
             raise ValueError("features need a CLIP: give Evaluator.load its path or hub id")
-        return self._networks["clip"].pictures(_checked("images", images))
+        images, size = _checked("images", images), len(images)
+        return self._networks["clip"].pictures(images if self.mesh is None else self._spread(images))[:size]
 
 
 def compare_sets(features: Float[Array, "n p"], reference: Float[Array, "m p"]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from img2img_jax.hosts import Host
 from img2img_jax.runs.records import Records
 
 FOLDER = "hosts"
+PICTURES = ("images", "references")
 BEAT, PATIENCE = 5.0, 120.0
 """Seconds between two signs of life, and without one until a host counts as dead."""
 
@@ -65,6 +66,9 @@ class HostRecords(Records):
                 )
             time.sleep(min(1.0, BEAT / 4))
         collect(self.workdir)
+        # Pictures are all there: what is still half written, a killed host has left.
+        for leftover in [path for pattern in PICTURES for path in self.workdir.glob(f"{pattern}/.*")]:
+            leftover.unlink()
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:

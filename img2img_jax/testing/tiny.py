@@ -20,6 +20,7 @@ from img2img_jax.models import (
     UNet2DConditionConfig,
     UNet2DConditionModel,
 )
+from img2img_jax.partition import PARTITION, Partition
 from img2img_jax.pipeline import Img2ImgPipeline
 
 SCHEDULER_CONFIG = {
@@ -68,6 +69,7 @@ def tiny_pipeline(
     *,
     seed: int = 0,
     mesh: jax.sharding.Mesh | None = None,
+    partition: Partition = PARTITION,
     scheduler_config: dict | None = None,
     time_cond_proj_dim: int | None = None,
     shallow: bool = False,
@@ -85,6 +87,7 @@ def tiny_pipeline(
         tokenizer=tokenizer,
         scheduler_config=scheduler_config or SCHEDULER_CONFIG,
         mesh=mesh,
+        partition=partition,
     )
 
 

@@ -131,8 +131,9 @@ def finetune(
         mesh=mesh,
         partition=pipe.partition,
     )
-    ema = fetched(state.ema)
-    unet = nnx.merge(graphdef, merged(ema, frozen))
+    ema = jax.device_get(fetched(state.ema))  # they lie on the mesh that trained, not on the pipeline's
+    tuned = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), merged(ema, frozen), params)
+    unet = nnx.merge(graphdef, tuned)
     return FineTuned(pipeline=pipe.with_unet(unet), adapters=None if config.lora is None else ema)
 
 

@@ -90,6 +90,13 @@ def test_tiny(name, tmp_path, monkeypatch):
     assert lines == (set(LINES) if experiment.config.reference_lines else set())
 
 
+def test_pictures_are_measured_on_the_devices_that_make_them(pipe, tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(Evaluator, "load", lambda *_, **options: given.update(options))
+    Experiment(tiny("strength_sweep"), tmp_path)._evaluator()
+    assert given["mesh"] is pipe.mesh
+
+
 def test_solvers_and_modes_do_equal_work(tmp_path):
     experiment = Experiment(tiny("solver_and_steps"), tmp_path)
     scheduler = experiment._scheduler

@@ -18,9 +18,12 @@ images = np.asarray(random_images(8, 24))
 pair, prompt = (images, images[::-1].copy()), [*"abcdefgh"]
 one = evaluator(*pair, prompt=prompt)
 many = evaluator(*shard_batch(pair, mesh), prompt=prompt)
-uneven = Evaluator.load(names, mesh=mesh)(pair[0][:5], pair[1][:5], prompt=prompt[:5])
+spreading = Evaluator.load(names, mesh=mesh)
+uneven = spreading(pair[0][:5], pair[1][:5], prompt=prompt[:5])
+features = [np.asarray(each) for each in (evaluator.features(images), spreading.features(images[:5]))]
 print(json.dumps({
     "uneven": {name: float(abs(np.asarray(one[name])[:5] - np.asarray(uneven[name])).max()) for name in names},
+    "features": float(abs(features[0][:5] - features[1]).max()),
     "devices": mesh.size,
     "error": {name: float(abs(np.asarray(one[name]) - np.asarray(many[name])).max()) for name in names},
     "shards": {name: [shard.data.shape[0] for shard in many[name].addressable_shards] for name in names},
@@ -44,3 +47,4 @@ def test_every_device_computes_its_own_sample(result):
 
 def test_an_uneven_batch_is_spread_and_its_padding_dropped(result):
     assert all(error < 1e-4 for error in result["uneven"].values()), result["uneven"]
+    assert result["features"] < 1e-4
