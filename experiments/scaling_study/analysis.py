@@ -18,12 +18,15 @@ COLUMNS = (
     "samples/s",
     "efficiency",
     "loop share",
+    "host share",
     "useful slot-steps",
     "lost by a fault",
 )
 CHIPS = (1, 4, 16, 64, 256)
 DAYS_BETWEEN_FAULTS = 365.0
 """Of one chip, in predictions: an assumption, to be replaced by what one's own slices show."""
+CHIPS_OF_A_HOST = 4
+"""In slices of several hosts (v5e, v5p, v6e)."""
 
 
 def analyse(workdir: Path, *, aot: str | None = None) -> str:
@@ -38,7 +41,8 @@ def analyse(workdir: Path, *, aot: str | None = None) -> str:
         raise FileNotFoundError(f"{workdir}/rows holds no rows; run the study first")
     parts = [f"{_devices(rows)}.", _markdown(COLUMNS, [_line(row, rows) for row in _ordered(rows)])]
     if aot:
-        parts.append(predict(json.loads(Path(aot).read_text()), restart_seconds=_restart(rows)))
+        figures = json.loads(Path(aot).read_text())
+        parts.append(predict(figures, restart_seconds=_restart(rows), host_seconds=_host(rows)))
     _draw(rows, workdir / "scaling.png")
     return "\n\n".join(parts)
 
@@ -63,16 +67,19 @@ def lost_by_a_fault(row: Row) -> float:
     return row["load_seconds"] + row["first_call_seconds"] + statistics.median(row["seconds"]) / 2
 
 
-def predict(figures: list[dict[str, Any]], *, restart_seconds: float) -> str:
+def predict(figures: list[dict[str, Any]], *, restart_seconds: float, host_seconds: float) -> str:
     """Scaling from the compiler's estimates for one chip, for as many chips.
 
-    A slice without collectives in the loop does as many times one chip's work. What grows with it is the chance that a
-    host fails, and that all that run beside it in one job start again.
+    A slice without collectives in the loop does as many times one chip's work, less the time in which chips wait for
+    their host, which has several. What grows with the slice is the chance that a host fails, and that all that run
+    beside it in one job start again.
 
     Args:
       figures: of one topology: "step", and "encode" and "decode" where they are. Of several numbers of samples a chip
         the largest that fits counts.
       restart_seconds: lost by a fault, as measured.
+      host_seconds: of the host for one sample, as measured. Calls of the pipeline add it; an ``Engine`` does that work
+        while the chips do theirs.
     """
     usable = [each for each in figures if each["fits"] and each["seconds"]]
     if not any(each["stage"] == "step" for each in usable):
@@ -87,12 +94,14 @@ def predict(figures: list[dict[str, Any]], *, restart_seconds: float) -> str:
     )
     one, lines = step["samples"] / seconds, []
     for chips in CHIPS:
-        share = 1 - min(1.0, chips * restart_seconds / (DAYS_BETWEEN_FAULTS * 86400))
+        waiting = host_seconds * step["samples"] * min(chips, CHIPS_OF_A_HOST)
+        share = seconds / (seconds + waiting) * (1 - min(1.0, chips * restart_seconds / (DAYS_BETWEEN_FAULTS * 86400)))
         lines.append([chips, f"{chips * one * share:.3g}", f"{share:.4f}"])
     about = (
         f"Predicted for {step['topology'].split(':')[0]} chips, {step['resolution']} px, {step['samples']} samples a "
         f"chip, {steps} steps, by the compiler's estimate of {seconds:.3g} s a batch (an estimate, no speed), with a "
-        f"fault every {DAYS_BETWEEN_FAULTS:g} days of a chip (assumed) that costs {restart_seconds:.3g} s (measured):"
+        f"fault every {DAYS_BETWEEN_FAULTS:g} days of a chip (assumed) that costs {restart_seconds:.3g} s (measured), "
+        f"and hosts of {CHIPS_OF_A_HOST} chips that take {host_seconds:.2g} s a sample (measured) while these wait:"
     )
     return f"{about}\n\n{_markdown(('chips', 'samples/s', 'efficiency'), lines)}"
 
@@ -102,21 +111,26 @@ def _devices(rows: list[Row]) -> str:
     if any(row["virtual"] for row in rows):
         return (
             f"**Virtual devices** of one {', '.join(kinds)}, which share its cores: efficiency is the share of the "
-            "throughput that is left when the batch is split, and no speed-up is to be had"
+            "throughput that is left when the batch is split, and no speed-up is to be had. Seconds are the processor's"
         )
     return f"Devices: {', '.join(kinds)}"
 
 
 def _line(row: Row, rows: list[Row]) -> list[Any]:
-    loop = statistics.median(row["loop_seconds"]) / statistics.median(row["seconds"])
+    loop, host = (_share(row, name) for name in ("loop_seconds", "host_seconds"))
     return [
         *(row["kind"], row["devices"], row["samples"], f"{throughput(row):.3g}", f"{efficiency(row, rows):.2f}"),
         *(
-            f"{min(loop, 1):.2f}",
+            *(f"{loop:.2f}", f"{host:.3f}"),
             f"{row['useful_slot_steps'] / row['slot_steps']:.2f}",
             f"{lost_by_a_fault(row):.3g} s",
         ),
     ]
+
+
+def _share(row: Row, name: str) -> float:
+    """Of a call's time; the two are measured apart, so that noise could take it above 1."""
+    return min(statistics.median(row[name]) / statistics.median(row["seconds"]), 1.0)
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
@@ -125,6 +139,10 @@ def _ordered(rows: list[Row]) -> list[Row]:
 
 def _restart(rows: list[Row]) -> float:
     return max(map(lost_by_a_fault, rows))
+
+
+def _host(rows: list[Row]) -> float:
+    return min(statistics.median(row["host_seconds"]) / row["samples"] for row in rows)
 
 
 def _markdown(columns: tuple[str, ...], lines: list[list[Any]]) -> str:
@@ -147,7 +165,9 @@ def _draw(rows: list[Row], file: Path) -> None:
         for kind, marker in zip(KINDS, "os", strict=True):
             points = [(row["devices"], value(row)) for row in _ordered(rows) if row["kind"] == kind]
             axis.plot(*zip(*points, strict=True), marker=marker, label=f"{kind} scaling")
-        axis.set(xlabel="virtual devices" if rows[0]["virtual"] else "devices", ylabel=name, ylim=(0, None))
+        virtual = rows[0]["virtual"]
+        unit = name.replace("/s", " a CPU second") if virtual else name
+        axis.set(xlabel="virtual devices (one CPU)" if virtual else "devices", ylabel=unit, ylim=(0, None))
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda x, _: f"{round(x)}" if math.log2(x) % 1 < 1e-6 else "")
     axes[1].axhline(1, color="0.7", linewidth=1, zorder=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,51 +33,53 @@ def measure_missing(config: ConfigDict, workdir: Path, *, started: float) -> Non
     load = _loader(config)
     load(mesh=make_mesh(devices=jax.devices()[:1]))
     # What a process that was restarted has to do before its first compilation.
-    load_seconds = time.perf_counter() - started
+    load_seconds = time.process_time() if config.virtual_devices else time.perf_counter() - started
+    measure = functools.cache(functools.partial(_measure, config, load))
     for kind, count in missing:
-        row = _measure(config, load, kind, count)
-        write_json(_file(workdir, kind, count), row | {"load_seconds": round(load_seconds, 3)})
+        row = measure(count, config.slots * count if kind == "weak" else config.samples)
+        write_json(_file(workdir, kind, count), {"kind": kind} | row | {"load_seconds": round(load_seconds, 3)})
         logging.info("%s scaling, %d devices: %.3g s a call", kind, count, np.median(row["seconds"]))
 
 
-def _measure(config: ConfigDict, load: Callable[..., Img2ImgPipeline], kind: str, count: int) -> dict[str, Any]:
+def _measure(config: ConfigDict, load: Callable[..., Img2ImgPipeline], count: int, size: int) -> dict[str, Any]:
     mesh = make_mesh(devices=jax.devices()[:count])
-    pipe = load(mesh=mesh)
-    size = config.slots * count if kind == "weak" else config.samples
+    pipe, timed = load(mesh=mesh), _Stopwatch(config)
     call, starts = _call(pipe, config, size)
-    first = _seconds(lambda: call("np"))
-    seconds = [_seconds(lambda: call("np")) for _ in range(config.repeats)]
+    first = timed(call)
+    seconds = [timed(call) for _ in range(config.repeats)]
     evaluations = [start.network_evaluations for start in starts()]
     filled = evaluations + evaluations[-1:] * (padded_size(size, mesh) - size)
     return {
-        "kind": kind,
         "devices": count,
         "device_kind": jax.devices()[0].device_kind,
         "virtual": bool(config.virtual_devices),
+        "clock": timed.name,
         "samples": size,
         "steps": config.steps,
         "slot_steps": len(filled) * max(filled),
         "useful_slot_steps": sum(evaluations),
         "first_call_seconds": round(first, 4),
         "seconds": [round(value, 4) for value in seconds],
-        "loop_seconds": [round(value, 4) for value in _loop_seconds(pipe, config, size)],
+        "loop_seconds": [round(value, 4) for value in _loop_seconds(pipe, config, size, timed)],
+        # No network runs for strength 0: what is left is the host's.
+        "host_seconds": [round(timed(lambda: call(strength=0)), 4) for _ in range(config.repeats)],
     }
 
 
 def _call(pipe: Img2ImgPipeline, config: ConfigDict, size: int):
-    """A function from the output's type to the call that is timed, and one to where its samples started."""
+    """The call that is timed, with what is to be another in it, and a function to where its samples started."""
     outputs = []
     options = dict(
         _options(config, size), image=np.asarray(random_images(size, pipe.native_size)), prompt="a red apple"
     )
 
-    def call(output_type: str) -> None:
-        outputs[:] = [pipe(**options, output_type=output_type)]
+    def call(**changes: Any) -> None:
+        outputs[:] = [pipe(**options | changes)]
 
     return call, lambda: outputs[0].strength
 
 
-def _loop_seconds(pipe: Img2ImgPipeline, config: ConfigDict, size: int) -> list[float]:
+def _loop_seconds(pipe: Img2ImgPipeline, config: ConfigDict, size: int, timed: _Stopwatch) -> list[float]:
     """Of the denoising loop alone, from latents to latents. The rest of a call is the host's and the VAE's."""
     image = pipe.encode(np.asarray(random_images(size, pipe.native_size)))
     told = pipe.encode_prompt(["a red apple"] * size)
@@ -85,7 +88,7 @@ def _loop_seconds(pipe: Img2ImgPipeline, config: ConfigDict, size: int) -> list[
         pipe(prompt=None, image=image, **told, **_options(config, size), output_type="latent")
 
     loop()
-    return [_seconds(loop) for _ in range(config.repeats)]
+    return [timed(loop) for _ in range(config.repeats)]
 
 
 def _options(config: ConfigDict, size: int) -> dict[str, Any]:
@@ -100,10 +103,16 @@ def _loader(config: ConfigDict) -> Callable[..., Img2ImgPipeline]:
     return tiny_pipeline
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+class _Stopwatch:
+    """Seconds that work takes; of virtual devices those of the processor, which other processes cannot lengthen."""
+
+    def __init__(self, config: ConfigDict):
+        self.name, self._now = ("CPU", time.process_time) if config.virtual_devices else ("wall", time.perf_counter)
+
+    def __call__(self, work: Callable[[], None]) -> float:
+        started = self._now()
+        work()
+        return self._now() - started
 
 
 def _powers_of_two(most: int) -> list[int]:

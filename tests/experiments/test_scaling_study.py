@@ -45,6 +45,7 @@ def row(kind, devices, samples, seconds, virtual=False):
         "load_seconds": 10.0,
         "seconds": [100.0, seconds, seconds],
         "loop_seconds": [seconds / 2] * 3,
+        "host_seconds": [seconds / 4] * 3,
     }
 
 
@@ -73,13 +74,14 @@ def test_virtual_devices_are_called_so_and_share_what_one_has(analysis, tmp_path
     assert [analysis.efficiency(each, rows) for each in rows] == pytest.approx([1, 1, 1, 0.8])
     table = analysis.analyse(written(tmp_path, rows))
     assert "**Virtual devices** of one abacus" in table
-    assert "| strong | 2 | 8 | 1.6 | 0.80 | 0.50 | 0.75 | 32.5 s |" in table.splitlines()
+    assert "| strong | 2 | 8 | 1.6 | 0.80 | 0.50 | 0.250 | 0.75 | 32.5 s |" in table.splitlines()
     assert (tmp_path / "scaling.png").stat().st_size > 1000
 
 
 def test_predictions_scale_up_to_faults_and_state_what_they_assume(analysis):
     others = [step(samples=4, seconds=9.0), step(samples=16, seconds=None, fits=False)]
-    text = analysis.predict([*others, step(), step(stage="encode", seconds=1.0)], restart_seconds=365 * 864.0)
+    figures = [*others, step(), step(stage="encode", seconds=1.0)]
+    text = analysis.predict(figures, restart_seconds=365 * 864.0, host_seconds=0.0)
     lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and line[2].isdigit()]
     # 50 steps of 0.1 s and 1 s of encoding for 8 samples, and 1 % lost for each chip.
     assert [float(rate) for _, rate, _ in lines[:3]] == [1.32, 5.12, 17.9]
@@ -87,14 +89,21 @@ def test_predictions_scale_up_to_faults_and_state_what_they_assume(analysis):
     assert "assumed" in text and "an estimate, no speed" in text
 
 
+def test_predicted_chips_wait_for_a_host_that_has_four_of_them(analysis):
+    text = analysis.predict([step()], restart_seconds=0.0, host_seconds=5 / 8)
+    shares = [float(line.split(" | ")[2].strip("| ")) for line in text.splitlines() if line[2:3].isdigit()]
+    # 5 s of a chip for its 8 samples, and 5 s of the host for as many.
+    assert shares == [0.5, 0.2, 0.2, 0.2, 0.2]
+
+
 def test_predictions_need_a_step_that_fits(analysis):
     with pytest.raises(ValueError, match="fewer samples"):
-        analysis.predict([step(fits=False)], restart_seconds=1)
+        analysis.predict([step(fits=False)], restart_seconds=1, host_seconds=0)
 
 
 def test_predictions_are_for_loops_without_collectives(analysis):
     with pytest.raises(ValueError, match="all-gather"):
-        analysis.predict([step(collectives={"all-gather": [3, 64]})], restart_seconds=1)
+        analysis.predict([step(collectives={"all-gather": [3, 64]})], restart_seconds=1, host_seconds=0)
 
 
 def test_a_row_is_measured_once(tmp_path):
@@ -107,6 +116,7 @@ def test_a_row_is_measured_once(tmp_path):
     for each in rows.values():
         assert (each["samples"], each["slot_steps"], each["useful_slot_steps"]) == (2, 4, 3)
         assert each["first_call_seconds"] > 0 and len(each["seconds"]) == len(each["loop_seconds"]) == 1
+        assert 0 < each["host_seconds"][0] < each["first_call_seconds"] and each["clock"] == "CPU"
     before = (tmp_path / "rows" / "weak_1.json").read_bytes()
     measure.measure_missing(config, tmp_path, started=time.perf_counter())
     assert (tmp_path / "rows" / "weak_1.json").read_bytes() == before
