@@ -15,8 +15,12 @@ from ml_collections import ConfigDict
 
 CHANGES = {
     "": {},
-    "virtual": dict(virtual_devices=8, devices=(1, 2, 4, 8), slots=1, samples=8, steps=4, repeats=3),
-    "tiny": dict(virtual_devices=2, devices=(1, 2), slots=1, samples=2, steps=4, repeats=2, model="random"),
+    "virtual": dict(
+        virtual_devices=8, devices=(1, 2, 4, 8), slots=2, samples=16, strengths=(0.5, 1.0), steps=2, repeats=3
+    ),
+    "tiny": dict(
+        virtual_devices=2, devices=(1, 2), slots=2, samples=4, strengths=(0.5, 1.0), steps=2, repeats=2, model="random"
+    ),
 }
 
 
@@ -25,7 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = dict(
         virtual_devices=0,  # of the CPU; 0: the devices that are there
         devices=(),  # numbers of them; (): 1, 2, 4 ... all
-        slots=64,  # samples of a device, in weak scaling
+        slots=64,  # samples of a device, in weak scaling; a multiple of the strengths, so that all have equal work
         samples=512,  # samples in all, in strong scaling
         steps=50,
         strengths=(0.25, 0.5, 0.75, 1.0),

@@ -24,7 +24,15 @@ def measure_missing(config: ConfigDict, workdir: Path, *, started: float) -> Non
 
     Args:
       started: ``time.perf_counter()`` when the process began.
+
+    Raises:
+      ValueError: the devices would have unequal work in weak scaling.
     """
+    if config.slots % len(config.strengths):
+        raise ValueError(
+            f"slots={config.slots} is no multiple of the {len(config.strengths)} strengths, so that the samples of one "
+            "device would not take as long as those of another; choose another number"
+        )
     counts = config.devices or _powers_of_two(jax.device_count())
     cells = [(kind, count) for kind in ("weak", "strong") for count in counts]
     missing = [(kind, count) for kind, count in cells if not _file(workdir, kind, count).is_file()]

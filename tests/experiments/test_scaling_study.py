@@ -106,10 +106,18 @@ def test_predictions_are_for_loops_without_collectives(analysis):
         analysis.predict([step(collectives={"all-gather": [3, 64]})], restart_seconds=1, host_seconds=0)
 
 
+def test_devices_have_equal_work_in_weak_scaling(tmp_path):
+    measure = importlib.import_module("measure")
+    config = runpy.run_path(str(ROOT / "configs" / "scaling_study.py"))["get_config"]("tiny")
+    config.slots = 3
+    with pytest.raises(ValueError, match="slots=3 is no multiple of the 2 strengths"):
+        measure.measure_missing(config, tmp_path, started=time.perf_counter())
+
+
 def test_a_row_is_measured_once(tmp_path):
     measure = importlib.import_module("measure")
     config = runpy.run_path(str(ROOT / "configs" / "scaling_study.py"))["get_config"]("tiny")
-    config.update(devices=(1,), slots=2, repeats=1)
+    config.update(devices=(1,), samples=2, repeats=1)
     measure.measure_missing(config, tmp_path, started=time.perf_counter())
     rows = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "rows").iterdir()}
     assert rows.keys() == {"weak_1", "strong_1"}

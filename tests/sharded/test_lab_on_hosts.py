@@ -64,8 +64,9 @@ def start(on_hosts, tmp_path_factory):
     (root / "in" / "metadata.jsonl").write_text("\n".join(lines))
 
     def run(count, name, victim=-1):
-        ended = on_hosts(_SCRIPT, count, root / "model", root / "in", root / name, root / "cache", victim)
-        found = {str(path.relative_to(root / name)): path for path in (root / name).rglob("*") if path.is_file()}
+        workdir = root / name / "run"  # its name is the report's title
+        ended = on_hosts(_SCRIPT, count, root / "model", root / "in", workdir, root / "cache", victim)
+        found = {str(path.relative_to(workdir)): path for path in workdir.rglob("*") if path.is_file()}
         own = {
             file: path.read_bytes()
             for file, path in found.items()
