@@ -6,7 +6,7 @@ Command:
 Arguments:
   (none)    the embedded model on the devices that are there, 64 samples a device (weak) and 512 in all (strong).
   virtual   the embedded model on eight virtual devices of one CPU: what splitting a batch costs, and no speed-up;
-            about ten minutes on two cores.
+            about five minutes of one core.
   tiny      the same code on two virtual devices and a tiny random model, in a minute.
 Expected: weak efficiency near 1, since devices exchange nothing while they sample.
 """

@@ -142,7 +142,9 @@ def _restart(rows: list[Row]) -> float:
 
 
 def _host(rows: list[Row]) -> float:
-    return min(statistics.median(row["host_seconds"]) / row["samples"] for row in rows)
+    """Seconds a sample, in the largest batch: part of them is a call's, and shared out among its samples."""
+    largest = max(rows, key=lambda row: (row["samples"], row["devices"]))
+    return statistics.median(largest["host_seconds"]) / largest["samples"]
 
 
 def _markdown(columns: tuple[str, ...], lines: list[list[Any]]) -> str:
@@ -167,7 +169,11 @@ def _draw(rows: list[Row], file: Path) -> None:
             axis.plot(*zip(*points, strict=True), marker=marker, label=f"{kind} scaling")
         virtual = rows[0]["virtual"]
         unit = name.replace("/s", " a CPU second") if virtual else name
-        axis.set(xlabel="virtual devices (one CPU)" if virtual else "devices", ylabel=unit, ylim=(0, None))
+        axis.set(
+            xlabel="virtual devices (one CPU)" if virtual else "devices",
+            ylabel=unit,
+            ylim=(0, 1.1 * max(map(value, rows))),
+        )
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(lambda x, _: f"{round(x)}" if math.log2(x) % 1 < 1e-6 else "")
     axes[1].axhline(1, color="0.7", linewidth=1, zorder=0)
