@@ -27,11 +27,11 @@ Measured by `python experiments/train_emoji/evaluate.py` with {steps} steps at g
 
 Strength, over 12 pictures redrawn in another style (PSNR and SSIM to the input, CLIP cosine to the prompt):
 
-| strength | {strengths} |
+| strength | {strength} |
 | --- |{dashes}
 | PSNR, dB | {psnr} |
 | SSIM | {ssim} |
-| CLIP cosine | {cosine} |
+| CLIP cosine | {clip_text} |
 
 ![strengths](card_strengths.png)
 ![colour words](card_colours.png)
@@ -56,6 +56,30 @@ Rendered at training time from these packages, none of whose files are in this f
 Noto Emoji (Google, Apache-2.0), Twemoji (Twitter and contributors, CC-BY 4.0), names and keywords from
 unicode-emoji-json and emojilib (MIT). Five in a hundred concepts, and some styles of others, were held out.
 The weights are released under the project's licence; the attributions above go with them.
+"""
+
+FEW_STEPS = """# The embedded model, for few steps
+
+The [embedded model](../model/README.md), distilled to answer in 4 to 8 steps of the `lcm` sampler (latent consistency
+distillation, [Luo et al.](https://arxiv.org/abs/2310.04378)). Guidance is told to the network, so that a step is one
+evaluation and not two. Everything but the UNet is the same, and so are prompts, data, licences and limits.
+
+```sh
+img2img --model=emoji-lcm --steps=4 --guidance_scale=4 --height=64 --image=in.png --prompt="green apple, 3d style"
+```
+
+Measured by `experiments/train_emoji/evaluate.py` as the embedded model was, {steps} steps at guidance scale
+{guidance_scale} beside its {teacher_steps}:
+
+| what | {teacher_steps} steps | {steps} steps |
+| --- | --- | --- |
+{rows}
+
+![strengths](card_strengths.png)
+![colour words](card_colours.png)
+![style words](card_styles.png)
+![line drawings coloured in](card_drawings.png)
+![seen concepts](card_seen.png)
 """
 
 ROWS = {
@@ -83,26 +107,31 @@ ROWS = {
 }
 
 
-def write_card(model: Path) -> None:
-    """Writes ``README.md`` beside ``evaluation.json``."""
+def write_card(model: Path, teacher: Path | None = None) -> None:
+    """Writes ``README.md`` beside ``evaluation.json``; of a few-step model, with its teacher's figures."""
     result = read_json(model / "evaluation.json")
-    rows = []
-    for (part, name), label in ROWS.items():
-        if name in result[part]:
-            text, figure = label.rsplit(" {", 1)[0], label[label.rindex("{") :].format(result[part][name])
-            unit = " dB" if figure.endswith("dB") else ""
-            rows.append(f"| {text} | {figure.removesuffix(' dB')}{unit} |")
-    curve = result["strengths"]
-    numbers = {k: " | ".join(f"{v:.{d}f}" for v in curve[k]) for k, d in (("psnr", 1), ("ssim", 2), ("clip_text", 2))}
-    card = TEMPLATE.format(
-        rows="\n".join(rows),
-        steps=result["steps"],
-        guidance_scale=result["guidance_scale"],
-        num_concepts=result["num_concepts"],
-        strengths=" | ".join(f"{s:g}" for s in curve["strength"]),
-        dashes=" --- |" * len(curve["strength"]),
-        psnr=numbers["psnr"],
-        ssim=numbers["ssim"],
-        cosine=numbers["clip_text"],
-    )
+    own = figures(result)
+    told = {name: result[name] for name in ("steps", "guidance_scale", "num_concepts")}
+    if teacher is not None:
+        before = read_json(teacher / "evaluation.json")
+        compared = {label: (figures(before)[label], value) for label, value in own.items()}
+        rows = "\n".join(f"| {label} | {old} | {new} |" for label, (old, new) in compared.items())
+        card = FEW_STEPS.format(rows=rows, teacher_steps=before["steps"], **told)
+    else:
+        curve = result["strengths"]
+        digits = {"strength": 1, "psnr": 1, "ssim": 2, "clip_text": 2}
+        lines = {name: " | ".join(f"{v:.{d}f}" for v in curve[name]) for name, d in digits.items()}
+        rows = "\n".join(f"| {label} | {value} |" for label, value in own.items())
+        card = TEMPLATE.format(rows=rows, dashes=" --- |" * len(curve["strength"]), **told, **lines)
     (model / "README.md").write_text(card, encoding="utf-8")
+
+
+def figures(result: dict) -> dict[str, str]:
+    """What was measured, by what it is called in the card."""
+    found = {}
+    for (part, name), label in ROWS.items():
+        if name in result.get(part, ()):
+            text, brace, form = label.partition("{")
+            found[text.strip()] = (brace + form).format(result[part][name])
+    found["CLIP cosine to the prompt at strength 1"] = f"{result['strengths']['clip_text'][-1]:.3f}"
+    return found

@@ -35,11 +35,13 @@ from img2img_jax.training.vae_loss import psnr
 
 _MODEL = flags.DEFINE_string("model", "img2img_jax/assets/model", "Folder of the exported model.")
 _JUDGE = flags.DEFINE_string("judge", None, "Work directory of the judge stage.", required=True)
+_TEACHER = flags.DEFINE_string("teacher", None, "Of a few-step model: what it was distilled from, evaluated before.")
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set; default: the user cache.")
 _CONCEPTS = flags.DEFINE_integer("num_concepts", 300, "Concepts the UNet was trained on.")
 _STEPS = flags.DEFINE_integer("steps", 25, "Sampling steps.")
 _SCALE = flags.DEFINE_float("guidance_scale", 4.0, "Guidance scale.")
 
+PARTS = ("vae", "clip", "colours", "styles", "concepts", "drawings", "strengths")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 THINGS = ("apple", "car", "fish", "tulip", "umbrella", "balloon")
 
@@ -55,11 +57,11 @@ def grey_disc(size: int) -> np.ndarray:
 class Evaluation:
     """One method a claim; each returns figures and may leave a picture."""
 
-    def __init__(self, model: Path, emoji: EmojiSet, judge: PictureJudge):
+    def __init__(self, model: Path, emoji: EmojiSet, judge: PictureJudge, clip: Path):
         self.model, self.emoji, self.judge = model, emoji, judge
         self.judge_itself = judged_by(judge, emoji)
         self.pipe = Img2ImgPipeline.from_pretrained(model)
-        self.features = CLIPFeatures.load(model / "clip")
+        self.features = CLIPFeatures.load(clip)
         self.evaluator = Evaluator({"clip": self.features}, ["psnr", "ssim", "edge_f1", "clip_text"])
         self.size = emoji.images.shape[1]
         self.seen = emoji.select(split="train", num_concepts=_CONCEPTS.value)
@@ -217,13 +219,17 @@ class Evaluation:
 def main(_: list[str]) -> None:
     model = Path(_MODEL.value)
     size = Img2ImgPipeline.from_pretrained(model).native_size
-    evaluation = Evaluation(model, load_emoji(_DATA.value, size), PictureJudge(Path(_JUDGE.value)))
+    teacher = Path(_TEACHER.value) if _TEACHER.value else None
+    # The two have the same VAE, text encoder and CLIP: these are measured once.
+    parts = PARTS if teacher is None else [part for part in PARTS if part not in ("vae", "clip")]
+    judge, clip = PictureJudge(Path(_JUDGE.value)), (teacher or model) / "clip"
+    evaluation = Evaluation(model, load_emoji(_DATA.value, size), judge, clip)
     result = {"num_concepts": _CONCEPTS.value, "steps": _STEPS.value, "guidance_scale": _SCALE.value}
-    for name in ("vae", "clip", "colours", "styles", "concepts", "drawings", "strengths"):
+    for name in parts:
         result[name] = getattr(evaluation, name)()
         print(name, json.dumps(result[name]))
     write_json(model / "evaluation.json", result)
-    write_card(model)
+    write_card(model, teacher)
 
 
 if __name__ == "__main__":
