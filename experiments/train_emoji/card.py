@@ -42,13 +42,14 @@ Strength, over 12 pictures redrawn in another style (PSNR and SSIM to the input,
 
 ## Limits
 
-The sheets above are not selected. The UNet has seen about 110,000 samples, which is little, and it shows: it hears
-colour words, turns a drawing into a line drawing, fills outlines, and draws simple things so that they can be named (an
-apple, a heart, a diamond). What has parts, such as animals, faces and vehicles, comes out as patches of its colours at
-strengths above about 0.7 and in text-to-image. Style words other than line drawing do little. CLIP's retrieval figures
-flatter it: the CLIP that judges is the one whose text tower conditioned the training; the judge, which had no part in
-it, sees less, above all of concepts never shown. Useful strengths are 0.2 to 0.6. What is neither a thing nor a colour
-nor a style word (counts, positions, actions) is not understood.
+The sheets above are not selected. The UNet has seen about 152,000 samples, which is little, and it shows: it hears
+colour words, turns a drawing into a line drawing, fills outlines, and draws things of few parts so that they can be
+named (an apple, a penguin, a panda, a rainbow, a cactus, a skull). What has more parts, such as vehicles, birds and
+most faces, comes out as patches of its colours in about the right places at strengths above about 0.7 and in
+text-to-image, and edges are soft there. Style words other than line drawing change shading, and not always enough.
+CLIP's retrieval figures flatter it: the CLIP that judges is the one whose text tower conditioned the training; the
+judge, which had no part in it, sees less, above all of concepts never shown. Useful strengths are 0.2 to 0.7. What is
+neither a thing nor a colour nor a style word (counts, positions, actions) is not understood.
 
 ## Data and licences
 
