@@ -25,7 +25,7 @@ Measured by `python experiments/train_emoji/evaluate.py` with {steps} steps at g
 | --- | --- |
 {rows}
 
-Strength, over 12 pictures redrawn in another style (PSNR and SSIM to the input, CLIP cosine to the prompt):
+Strength, over 12 held-out pictures redrawn in another style (PSNR and SSIM to the input, CLIP cosine to the prompt):
 
 | strength | {strength} |
 | --- |{dashes}
@@ -97,14 +97,14 @@ ROWS = {
     ("concepts", "seen_top5_of_100_judge"): "Strength 1, seen concepts: name in the judge's top 5 of 100 {:.0%}",
     ("concepts", "unseen_top5_of_100_clip"): "Strength 1, unseen concepts: name in CLIP's top 5 of 100 {:.0%}",
     ("concepts", "unseen_top5_of_100_judge"): "Strength 1, unseen concepts: name in the judge's top 5 of 100 {:.0%}",
-    ("drawings", "filled_0.7"): "Line drawings at 0.7: filled {:.0%}",
-    ("drawings", "colour_0.7"): "Line drawings at 0.7: in the prompt's colour {:.0%}",
-    ("drawings", "edge_f1_0.7"): "Line drawings at 0.7: edge F1 to the drawing {:.2f}",
-    ("drawings", "filled_0.85"): "Line drawings at 0.85: filled {:.0%}",
-    ("drawings", "colour_0.85"): "Line drawings at 0.85: in the prompt's colour {:.0%}",
-    ("drawings", "edge_f1_0.85"): "Line drawings at 0.85: edge F1 to the drawing {:.2f}",
-    ("strengths", "spearman_psnr"): "Spearman of strength and PSNR {:.2f}",
-    ("strengths", "spearman_clip_text"): "Spearman of strength and CLIP cosine {:.2f}",
+    ("drawings", "filled_0.7"): "Held-out line drawings at 0.7: filled {:.0%}",
+    ("drawings", "colour_0.7"): "Held-out line drawings at 0.7: in the prompt's colour {:.0%}",
+    ("drawings", "edge_f1_0.7"): "Held-out line drawings at 0.7: edge F1 to the drawing {:.2f}",
+    ("drawings", "filled_0.85"): "Held-out line drawings at 0.85: filled {:.0%}",
+    ("drawings", "colour_0.85"): "Held-out line drawings at 0.85: in the prompt's colour {:.0%}",
+    ("drawings", "edge_f1_0.85"): "Held-out line drawings at 0.85: edge F1 to the drawing {:.2f}",
+    ("strengths", "spearman_psnr"): "Held-out pictures, 0.1 to 1: Spearman of strength and PSNR {:.2f}",
+    ("strengths", "spearman_clip_text"): "Held-out pictures, 0.1 to 1: Spearman of strength and CLIP cosine {:.2f}",
 }
 
 

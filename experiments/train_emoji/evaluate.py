@@ -169,8 +169,8 @@ class Evaluation:
         return result
 
     def drawings(self) -> dict[str, float]:
-        """Line drawings coloured in at 0.7 and 0.85: filled, in the prompt's colour, on the outline?"""
-        index = spread([i for i in self.seen if self.emoji.records[i].style == LINE_DRAWING], 12)
+        """Held-out line drawings coloured in at 0.7 and 0.85: filled, in the prompt's colour, on the outline?"""
+        index = self._held_out(drawings=True)
         images, result, columns = np.asarray(self.emoji.images[index]), {}, []
         words = [COLOURS[k % len(COLOURS)] for k in range(len(index))]
         names = [split_colour(clean_name(self.emoji.records[i].name))[1] for i in index]
@@ -189,9 +189,9 @@ class Evaluation:
         return result
 
     def strengths(self) -> dict[str, object]:
-        """Seen pictures redrawn in another style: fidelity to the input and CLIP cosine to the prompt, by strength."""
+        """Held-out pictures redrawn in another style: fidelity to them and CLIP cosine to the prompt, by strength."""
         grid = [round(0.1 * i, 1) for i in range(1, 11)]
-        index = spread(self.seen, 12)
+        index = self._held_out(drawings=False)
         images = np.asarray(self.emoji.images[index])
         prompts = []
         for i in index:
@@ -209,6 +209,12 @@ class Evaluation:
         self._sheet("card_strengths.png", rows, prompts, labels, "One seed, strength 0.1 to 1")
         ranks = {f"spearman_{name}": spearman(grid, values) for name, values in curves.items()}
         return {"strength": grid, **curves, **ranks}
+
+    def _held_out(self, *, drawings: bool, count: int = 12) -> np.ndarray:
+        """Pictures that no stage saw, though it saw their concepts in other styles: of the most familiar concepts."""
+        records = self.emoji.records
+        index = [i for i in self.emoji.select(split="unseen_style") if (records[i].style == LINE_DRAWING) == drawings]
+        return np.asarray(sorted(index, key=lambda i: records[i].concept_rank)[:count])
 
     def _sheet(self, name: str, rows, row_labels, column_labels, title: str) -> None:
         pictures = [[Image.fromarray(np.asarray(p)) for p in row] for row in rows]
