@@ -38,22 +38,29 @@ class Block(nnx.Module):
         return self.shortcut(x) + self.conv2(jax.nn.relu(self.norm2(hidden)))
 
 
+def _statistics(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*c"]:
+    """Mean and deviation of every channel over the picture, which carry its style (Huang & Belongie 1703.06868)."""
+    return jnp.concatenate([x.mean((1, 2)), jnp.sqrt(x.var((1, 2)) + 1e-5)], axis=-1)
+
+
 class PictureClassifier(nnx.Module):
-    """Logits of concept and style."""
+    """Logits of concept, from the last features alone, and of style, from the statistics of those of every size."""
 
     def __init__(self, channels: Sequence[int], num_concepts: int, num_styles: int, *, rngs: nnx.Rngs):
         self.stem = conv(3, channels[0], stride=2, **_KW, rngs=rngs)
         self.blocks = nnx.List([Block(a, b, rngs=rngs) for a, b in zip(channels, channels[1:], strict=False)])
         self.norm = GroupNorm(8, channels[-1], 1e-5)
         self.concept = nnx.Linear(channels[-1], num_concepts, rngs=rngs)
-        self.style = nnx.Linear(channels[-1], num_styles, rngs=rngs)
+        self.style = nnx.Linear(2 * sum(channels), num_styles, rngs=rngs)
 
     def __call__(self, images: Image) -> tuple[Float[Array, "b concepts"], Float[Array, "b styles"]]:
         x = self.stem(images)
+        sizes = [x]
         for block in self.blocks:
             x = block(x)
+            sizes.append(x)
         features = jax.nn.relu(self.norm(x)).mean((1, 2))
-        return self.concept(features), self.style(features)
+        return self.concept(features), self.style(jnp.concatenate([_statistics(x) for x in sizes], axis=-1))
 
 
 class PictureJudge:
