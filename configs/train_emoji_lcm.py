@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny, teacher = arg == "tiny", _teacher(arg)
     steps = 10 if tiny else 1500
-    original = 50
+    original = 25
     return ConfigDict(
         dict(
             stage="lcm",
@@ -41,8 +41,10 @@ def get_config(arg: str = "") -> ConfigDict:
                 original_inference_steps=original,
                 timestep_scaling=10.0,
             ),
-            distillation=dict(original_inference_steps=original, min_scale=2.0, max_scale=8.0, huber=0.03),
-            optimizer=dict(learning_rate=1e-4, steps=steps, warmup_steps=min(100, steps // 2), weight_decay=0.0),
+            distillation=dict(
+                original_inference_steps=original, teacher_steps=4, min_scale=2.0, max_scale=8.0, huber=0.03
+            ),
+            optimizer=dict(learning_rate=2e-4, steps=steps, warmup_steps=min(100, steps // 2), weight_decay=0.0),
             fit=dict(
                 steps=steps,
                 ema_decay=0.995,

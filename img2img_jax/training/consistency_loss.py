@@ -1,8 +1,9 @@
-"""Latent consistency distillation (Luo et al. 2310.04378): a few steps in place of many.
+"""Distillation of a latent consistency model (Luo et al. 2310.04378): a few steps in place of many.
 
-The student learns f(x_t, w) = x_0, the same wherever on the teacher's guided path it stands: what it says at t must be
-what it says one teacher step closer to the picture. The target is the student itself without gradient (Song & Dhariwal
-2310.14189 show that averaging it only biases the result).
+The student learns the consistency function f(x_t, w) = x_0: where the teacher's path under guidance w ends that stands
+at x_t. That end is computed, in a few DDIM steps of the teacher (as in Luhman & Luhman 2101.02388, but from anywhere on
+the path), and not taken from the student one step further on. The latter costs a third of the evaluations, but the
+errors of all steps add up: after 700 updates of the emoji model its pictures were covered in grain.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ class ConsistencyConfig:
     """What the student is distilled for.
 
     Attributes:
-      original_inference_steps: teacher steps on the time axis; the LCM scheduler's setting of the same name.
+      original_inference_steps: times that are trained on; the LCM scheduler's setting of the same name.
+      teacher_steps: from each of them to the picture.
       min_scale, max_scale: guidance scales drawn evenly in between and embedded.
       huber: errors well below it count squared, above it linearly.
     """
 
     original_inference_steps: int = 50
+    teacher_steps: int = 4
     min_scale: float = 2.0
     max_scale: float = 8.0
     huber: float = 0.03
@@ -94,6 +97,16 @@ def loss_fn(
         x0, noise = (f(prediction_type, x, output, *level(timestep)) for f in (to_x0, to_epsilon))
         return add_noise(x0, noise, *level(target))
 
+    def teacher_end(unet, x, timestep, states, empty, scale):
+        """Where the teacher gets to from ``x`` at ``timestep`` in ``teacher_steps`` steps of about one length."""
+        left = jnp.arange(config.teacher_steps, -1, -1)[:, None]
+        times = (timestep + 1) * left // config.teacher_steps - 1
+
+        def step(x, time):
+            return teacher_step(unet, x, *time, states, empty, scale), None
+
+        return jax.lax.scan(step, x, (times[:-1], times[1:]))[0]
+
     def loss(params, frozen, batch, key):
         teacher_params, text_params, empty_ids = frozen
         latents = batch["latents"].astype(jnp.float32)
@@ -108,15 +121,9 @@ def loss_fn(
         ids = jnp.concatenate([batch["input_ids"], empty_ids[None]])
         states = encoder(ids).last_hidden_state
         states, empty = states[:-1], jnp.broadcast_to(states[-1:], states[:-1].shape)
-        closer = teacher_step(nnx.merge(teacher, teacher_params), x, timestep, timestep - stride, states, empty, scale)
-
-        condition = guidance_embedding(scale, cond_dim)
-        said = jump(nnx.merge(student, params), x, timestep, states, condition)
-        target_params = jax.lax.stop_gradient(params)
-        arrived = (timestep - stride < 0)[:, None, None, None]
-        target = jump(nnx.merge(student, target_params), closer, jnp.maximum(timestep - stride, 0), states, condition)
-        target = jax.lax.stop_gradient(jnp.where(arrived, closer, target))
-        errors = pseudo_huber(said - target, config.huber)
+        target = teacher_end(nnx.merge(teacher, teacher_params), x, timestep, states, empty, scale)
+        said = jump(nnx.merge(student, params), x, timestep, states, guidance_embedding(scale, cond_dim))
+        errors = pseudo_huber(said - jax.lax.stop_gradient(target), config.huber)
         return errors.mean(), {"distance_to_picture": jnp.square(said - latents).mean()}
 
     return loss

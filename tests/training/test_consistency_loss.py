@@ -1,4 +1,4 @@
-"""Distillation: the student starts as its teacher, and learns to say the same all along the teacher's path."""
+"""Distillation: the student starts as its teacher, and learns where the teacher's path ends."""
 
 import jax
 import jax.numpy as jnp
@@ -33,16 +33,30 @@ def test_pseudo_huber_is_square_when_small_and_absolute_when_large():
     np.testing.assert_allclose(pseudo_huber(large, 0.1), 49.9, rtol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def parts():
+def distillation(config):
+    """The loss, the student's parameters before any update, and what is frozen."""
     schedule = NoiseSchedule.from_config(SCHEDULER_CONFIG | {"rescale_betas_zero_snr": True})
     graphdef, params = nnx.split(student_of(PIPE.unet, COND))
     teacher, text = nnx.split(PIPE.unet), nnx.split(PIPE.text_encoder)
-    loss = loss_fn(graphdef, teacher[0], text[0], schedule, "v_prediction", ConsistencyConfig(), COND)
-    return jax.jit(jax.value_and_grad(loss, has_aux=True)), params, (teacher[1], text[1], IDS[0])
+    loss = loss_fn(graphdef, teacher[0], text[0], schedule, "v_prediction", config, COND)
+    return loss, params, (teacher[1], text[1], IDS[0])
 
 
-def test_training_makes_the_student_consistent_and_leaves_the_teacher_alone(parts):
+@pytest.fixture(scope="module")
+def parts():
+    loss, *rest = distillation(ConsistencyConfig(original_inference_steps=25))
+    return jax.jit(jax.value_and_grad(loss, has_aux=True)), *rest
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_teacher_of_one_step_without_guidance_says_what_its_copy_says(steps):
+    config = ConsistencyConfig(original_inference_steps=25, teacher_steps=steps, min_scale=1.0, max_scale=1.0)
+    loss, params, frozen = distillation(config)
+    value, _ = jax.jit(loss)(params, frozen, {"latents": LATENTS, "input_ids": IDS}, jax.random.key(2))
+    assert value < 1e-8 if steps == 1 else value > 1e-4
+
+
+def test_training_brings_the_student_to_that_end_and_leaves_the_teacher_alone(parts):
     loss, params, frozen = parts
     before = jax.tree.map(np.array, frozen)
     batch = {"latents": LATENTS, "input_ids": IDS}
