@@ -12,8 +12,7 @@ demo: $(DEMO_VENV)/installed
 # A process a core, each with whole files, whose fixtures are made once. With the TPU's compiler installed, JAX would
 # look for a TPU first, which takes its time.
 TESTS := -n auto --dist loadfile
-test: $(TEST_VENV)/installed
-	$(TEST_VENV)/bin/ruff check .
+test: lint
 	JAX_PLATFORMS=cpu $(TEST_VENV)/bin/python -m pytest $(TESTS) --ignore=tests/parity --ignore=tests/browser --durations=30
 
 browser: $(TEST_VENV)/installed
@@ -32,8 +31,9 @@ $(TEST_VENV)/installed: setup.py
 	$(TEST_VENV)/bin/python -m pip install -q -e '.[test,aot]'
 	touch $@
 
-# torch is pinned first: the CPU build, and not whatever newer one an index offers. LPIPS comes without torchvision,
-# which would bring another torch along; the tests give it the three backbones it asks torchvision for.
+# torch is pinned first, so that nothing after it brings a newer one along. The tests run it on the CPU; the index decides
+# which build comes, and PyPI's for Linux is the large one with CUDA. LPIPS comes without torchvision, which would bring
+# another torch along; the tests give it the three backbones it asks torchvision for.
 $(PARITY_VENV)/installed: setup.py
 	$(PYTHON) -m venv $(PARITY_VENV)
 	$(PARITY_VENV)/bin/python -m pip install -q torch==2.13.0
