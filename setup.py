@@ -30,7 +30,7 @@ setup(
         "transformers>=5.23",
     ],
     extras_require={
-        "aot": ["libtpu>=0.0.52"],  # a compiler for TPUs; it needs none to run, but Linux
+        "aot": ['libtpu>=0.0.52; sys_platform == "linux"'],  # a compiler for TPUs; it needs none to run, but Linux
         "train": ["resvg_py>=0.5"],
         "plots": ["matplotlib>=3.10"],
         "test": [

@@ -35,10 +35,17 @@ def compilations(every_compilation):
 
 
 @pytest.fixture(scope="session")
-def tpu_place():
+def tpu_slice():
+    """The devices of a slice of TPUs by its name, to compile for, where the compiler is: on Linux."""
+    pytest.importorskip("libtpu")
+    from img2img_jax.aot import slice_devices
+
+    return slice_devices
+
+
+@pytest.fixture(scope="session")
+def tpu_place(tpu_slice):
     """One chip of a TPU, to compile for."""
     import jax
 
-    from img2img_jax.aot import slice_devices
-
-    return jax.sharding.SingleDeviceSharding(slice_devices("v5e:1x1")[0])
+    return jax.sharding.SingleDeviceSharding(tpu_slice("v5e:1x1")[0])

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from img2img_jax import make_mesh
-from img2img_jax.aot import Stage, measure, slice_devices
+from img2img_jax.aot import Stage, measure
 
 
 def stage(function, *arguments):
@@ -33,8 +33,8 @@ def test_what_does_not_fit_is_refused_by_the_compiler(tpu_place):
     assert figures.peak is None and figures.seconds is None
 
 
-def test_a_sum_over_devices_is_a_collective():
-    mesh = make_mesh(devices=slice_devices("v5e:2x2"))
+def test_a_sum_over_devices_is_a_collective(tpu_slice):
+    mesh = make_mesh(devices=tpu_slice("v5e:2x2"))
     rows = jax.ShapeDtypeStruct((4, 256), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec("data")))
     found = measure(stage(lambda x: x.sum(0), rows), "v5e:2x2", 64).collectives
     assert found["all-reduce"] == (1, 4 * 256)
@@ -48,12 +48,12 @@ def test_what_was_compiled_is_found_again(square, tmp_path, monkeypatch):
         measure(stage(jnp.subtract, square, square), "v5e:1x1", 64, tmp_path)
 
 
-def test_a_slice_has_its_chips():
-    assert len(slice_devices("v5e:16x16")) == 256
-    assert np.all([device.device_kind == "TPU v6 lite" for device in slice_devices("v6e:2x2")])
+def test_a_slice_has_its_chips(tpu_slice):
+    assert len(tpu_slice("v5e:16x16")) == 256
+    assert np.all([device.device_kind == "TPU v6 lite" for device in tpu_slice("v6e:2x2")])
 
 
 @pytest.mark.parametrize(("topology", "message"), [("v1:1x1", "no known chip"), ("v5e:3x7", "no slice")])
-def test_slices_that_do_not_exist_are_refused(topology, message):
+def test_slices_that_do_not_exist_are_refused(tpu_slice, topology, message):
     with pytest.raises(ValueError, match=message):
-        slice_devices(topology)
+        tpu_slice(topology)

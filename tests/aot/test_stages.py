@@ -3,14 +3,14 @@
 import pytest
 
 from img2img_jax import make_mesh
-from img2img_jax.aot import count_flops, measure, slice_devices, stages
+from img2img_jax.aot import count_flops, measure, stages
 
 SLICE = "v5e:16x16"
 
 
 @pytest.fixture(scope="module")
-def mesh():
-    return make_mesh(devices=slice_devices(SLICE))
+def mesh(tpu_slice):
+    return make_mesh(devices=tpu_slice(SLICE))
 
 
 def flops(stage):
