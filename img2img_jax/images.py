@@ -93,7 +93,7 @@ def background_color(name: str) -> tuple[int, int, int]:
     """The RGB triple (0..255) of a CSS colour name or "#rrggbb"; raises ImageError for an unknown one."""
     try:
         return ImageColor.getcolor(name, "RGB")
-    except ValueError as error:
+    except (AttributeError, TypeError, ValueError) as error:
         remedy = 'use a name such as "white", or "#rrggbb"'
         raise ImageError(f"background {name!r} is no colour; {remedy}") from error
 
@@ -125,6 +125,8 @@ def check_array(array) -> np.ndarray:
     Raises:
       ImageError: another shape, another dtype, NaN, or values outside 0..1.
     """
+    if np.ndim(array) == 0:
+        raise ImageError(f"image {array!r} is no picture; give a path, a PIL image or an array [H, W, 3]")
     array = np.asarray(array)
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or 0 in array.shape:
         raise ImageError(f"an image array has shape [H, W, 3] or [B, H, W, 3], not {list(array.shape)}")
@@ -150,9 +152,11 @@ def target_size(
     one side given, the other follows the aspect ratio, to the nearest multiple.
 
     Raises:
-      ImageError: a wished side is not positive or no multiple of `multiple`.
+      ImageError: a wished side is no positive multiple of `multiple`.
     """
     for name, side in (("height", height), ("width", width)):
+        if side is not None and not isinstance(side, int | np.integer):
+            raise ImageError(f"{name} {side!r} is no whole number of pixels; use a positive multiple of {multiple}")
         if side is not None and (side <= 0 or side % multiple):
             near = max(multiple, round(side / multiple) * multiple)
             raise ImageError(f"{name} {side} is no positive multiple of {multiple}; use {near}")

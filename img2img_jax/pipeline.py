@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from img2img_jax import compilation_cache, programs, rng
 from img2img_jax import images as pictures
+from img2img_jax.arguments import number
 from img2img_jax.checkpoints import (
     CheckpointError,
     Lora,
@@ -57,6 +58,7 @@ from img2img_jax.types import DType
 
 EMBEDDED_MODEL = Path(__file__).with_name("assets") / "model"
 OUTPUT_TYPES = ("pil", "np", "latent")
+DTYPES = ("float32", "bfloat16")
 STRENGTH = 0.8
 _VAES = {cls.__name__: cls for cls in (AutoencoderKL, AutoencoderTiny)}
 
@@ -184,10 +186,10 @@ class Img2ImgPipeline:
 
         Raises:
           CheckpointError: no such checkpoint; a file is missing, broken or a pickle; a key has no place.
+          ValueError: another ``dtype``.
         """
         compilation_cache.enable()
-        if jnp.dtype(dtype) not in (jnp.float32, jnp.bfloat16):
-            raise ValueError(f"dtype={dtype!r} is not supported; choose 'float32' or 'bfloat16'")
+        _checked_dtype(dtype)
         checkpoint = open_checkpoint(
             path_or_hub_id,
             revision=revision,
@@ -222,8 +224,11 @@ class Img2ImgPipeline:
         Args:
           folder: created if need be; files of the same names are replaced.
           dtype: of the weights in the files ("float16" halves them); by default that of the pipeline.
+
+        Raises:
+          ValueError: a ``dtype`` that is none of those.
         """
-        kind = None if dtype is None else jnp.dtype(dtype)
+        kind = None if dtype is None else _checked_dtype(dtype, (*DTYPES, "float16"))
         self._write(Path(folder), partial(save_component, dtype=kind))
 
     def save(self, folder: str | Path) -> None:
@@ -265,8 +270,10 @@ class Img2ImgPipeline:
 
         Raises:
           CheckpointError: the folder is incomplete or broken.
+          ValueError: another ``dtype``.
         """
         compilation_cache.enable()
+        _checked_dtype(dtype)
         folder, mesh = Path(folder), mesh or make_mesh(devices=jax.local_devices()[:1])
         read = partial(restore_orbax, dtype=dtype, sharding=partition.sharding(mesh))
         vae_class = _vae_class(read_json(folder / "vae" / "config.json"), folder / "vae")
@@ -620,6 +627,16 @@ def _vae_class(config: Mapping[str, Any], origin: Path) -> type[AutoencoderKL | 
     return _VAES[name]
 
 
+def _checked_dtype(dtype: Any, choices: Sequence[str] = DTYPES) -> np.dtype:
+    try:
+        kind = jnp.dtype(dtype)
+    except TypeError:
+        kind = None
+    if kind is None or kind.name not in choices:
+        raise ValueError(f"dtype={dtype!r} is not supported; choose one of {', '.join(map(repr, choices))}")
+    return kind
+
+
 def _as(output_type: str, pixels: np.ndarray) -> Any:
     return pictures.to_pil(pixels) if output_type == "pil" else pictures.as_unit(pixels)
 
@@ -683,9 +700,9 @@ def broadcast(columns: Mapping[str, list]) -> tuple[int, dict[str, list]]:
 
 def checked_guidance(scales: list[float], rescale: float) -> np.ndarray:
     """[B] float32 guidance scales."""
-    if not 0 <= rescale <= 1:
+    if not 0 <= number("guidance_rescale", rescale) <= 1:
         raise ValueError(f"guidance_rescale={rescale} is not in the range [0, 1]")
-    values = np.asarray(scales, np.float32)
+    values = np.float32([number(f"guidance_scale[{index}]", scale) for index, scale in enumerate(scales)])
     for index in np.flatnonzero(~np.isfinite(values)):
         raise ValueError(f"guidance_scale[{index}]={scales[index]} is not a finite number")
     return values

@@ -296,6 +296,7 @@ def test_pictures_are_brought_to_size(pipe, images):
 BAD = [
     (dict(strength=1.5), r"strength 1.5 at index 0 .*\[0, 1\]"),
     (dict(strength=[0.5, float("nan"), 1]), r"strength nan at index 1 .*\[0, 1\]"),
+    (dict(strength=[0.5, None, 1]), "strength=None is not a number"),
     (dict(strength=[0.5, 0.6]), "3 samples, but strength has 2"),
     (dict(strength=0.1), "strength 0.1 .*continuous"),
     (dict(strength_mode="late"), "strength_mode='late'.*truncate"),
@@ -303,8 +304,14 @@ BAD = [
     (dict(num_inference_steps=0), "num_inference_steps=0"),
     (dict(scheduler="dimd"), "'dimd'.*ddim"),
     (dict(eta=2.0), r"eta=2.0 .*\[0, 1\]"),
+    (dict(scheduler=["ddim"]), r"scheduler \['ddim'\] is not known; choose one of ddim"),
+    (dict(eta="x"), "eta='x' is not a number"),
     (dict(eta=0.5, scheduler="euler"), "eta=0.5 .*'euler'.*ddim"),
     (dict(guidance_scale=[1, float("inf"), 2]), r"guidance_scale\[1\]=inf"),
+    (dict(guidance_scale="high"), r"guidance_scale\[0\]='high' is not a number"),
+    (dict(guidance_rescale=None), "guidance_rescale=None is not a number"),
+    (dict(denoising_start=[0.5]), r"denoising_start=\[0.5\] is not a number"),
+    (dict(denoising_end="0.5"), "denoising_end='0.5' is not a number"),
     (dict(guidance_rescale=-0.1), r"guidance_rescale=-0.1 .*\[0, 1\]"),
     (dict(prompt=PROMPTS[:2]), "3 samples, but prompt has 2"),
     (dict(prompt=[]), "3 samples, but prompt has 0"),
@@ -326,6 +333,9 @@ BAD = [
     (dict(posterior_noise=np.zeros((1, 8, 8, 4))), r"posterior_noise has shape \(1, 8, 8, 4\).*\(3, 8, 8, 4\)"),
     (dict(step_noise=np.zeros((2, *LATENTS)), scheduler="euler_a"), "step_noise has shape .*steps >= 3"),
     (dict(image=np.full((3, 16, 16, 3), 2.0)), r"0..1, not 2.0"),
+    (dict(image=None), "image None is no picture; give a path"),
+    (dict(height="16"), "height '16' is no whole number of pixels; .*multiple of 2"),
+    (dict(image=Image.new("RGB", (16, 16)), background=(0, 0, 0)), r"background \(0, 0, 0\) is no colour; .*white"),
     (dict(height=15), "height 15 .*multiple of 2"),
 ]
 
@@ -408,6 +418,12 @@ class TestCheckpoint:
         with pytest.raises(CheckpointError, match=message):
             Img2ImgPipeline.from_pretrained(tmp_path)
 
-    def test_unsupported_dtype(self, folder):
-        with pytest.raises(ValueError, match="float16.*bfloat16"):
-            Img2ImgPipeline.from_pretrained(folder, dtype="float16")
+    @pytest.mark.parametrize("dtype", ["float16", "fp16", None])  # "fp16" is what diffusers calls the variant
+    def test_unsupported_dtype(self, folder, dtype):
+        for read in (Img2ImgPipeline.from_pretrained, Img2ImgPipeline.restore):
+            with pytest.raises(ValueError, match=f"dtype={dtype!r} is not supported.*'bfloat16'"):
+                read(folder, dtype=dtype)
+
+    def test_unsupported_dtype_of_files(self, pipe, tmp_path):
+        with pytest.raises(ValueError, match="dtype='fp16' is not supported.*'float16'"):
+            pipe.save_pretrained(tmp_path, dtype="fp16")

@@ -8,6 +8,7 @@ T - f T: the first model runs the steps at or above the cut, the second those be
 import dataclasses
 from collections.abc import Sequence
 
+from ..arguments import number
 from .solvers import Grid, Row, Solver
 
 
@@ -31,9 +32,9 @@ class Handover:
 
     def __post_init__(self):
         start, end = self.denoising_start, self.denoising_end
-        if start is not None and not 0 < start < 1:
+        if start is not None and not 0 < number("denoising_start", start) < 1:
             raise ValueError(f"denoising_start={start!r} is not between 0 and 1; leave it out to start by strength")
-        if end is not None and not 0 < end <= 1:
+        if end is not None and not 0 < number("denoising_end", end) <= 1:
             raise ValueError(f"denoising_end={end!r} is not in the range (0, 1]; leave it out to denoise to the end")
         if start is not None and end is not None and start >= end:
             raise ValueError(f"denoising_start={start!r} must be below denoising_end={end!r}")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..arguments import number
 from . import prediction
 from . import strength as strengths
 from .handover import WHOLE, Handover
@@ -88,7 +89,7 @@ class Scheduler:
                 f"the checkpoint's scheduler {config.get('_class_name')!r} is not known; choose one by name: "
                 f"{', '.join(SCHEDULERS)}"
             )
-        if name is not None and name not in SCHEDULERS:
+        if name is not None and not (isinstance(name, str) and name in SCHEDULERS):
             raise ValueError(f"scheduler {name!r} is not known; choose one of {', '.join(SCHEDULERS)}")
         solver_class, overrides = (own, {}) if name is None else SCHEDULERS[name]
         options = _complete(config, solver_class, solver_class is own, verbatim) | overrides
@@ -134,7 +135,7 @@ class Scheduler:
             ValueError: as ``strength.runs``; for an ``eta`` outside [0, 1], or not 0 for a sampler that has
                 none.
         """
-        if not 0 <= eta <= 1:
+        if not 0 <= number("eta", eta) <= 1:
             raise ValueError(f"eta={eta} is not in the range [0, 1]")
         if eta and not self.solver.uses_eta:
             raise ValueError(f"eta={eta} has no meaning for scheduler {self.name!r}; use 0, or scheduler 'ddim'")

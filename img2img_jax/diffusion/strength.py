@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..arguments import number
 from .handover import WHOLE, Handover
 from .solvers import Grid, Row, Solver
 
@@ -105,9 +106,10 @@ def per_sample(strength, batch_size: int | None = None) -> np.ndarray:
     Raises:
         ValueError: for a value outside [0, 1] or NaN (with its index), or another length than ``batch_size``.
     """
-    values = np.asarray(strength, np.float64)
-    if values.ndim > 1:
-        raise ValueError(f"strength has shape {values.shape}; give one number or one per sample")
+    if np.ndim(strength) > 1:
+        raise ValueError(f"strength has shape {np.shape(strength)}; give one number or one per sample")
+    several = np.ndim(strength) == 1
+    values = np.float64([number("strength", each) for each in strength] if several else number("strength", strength))
     if values.ndim == 1 and (len(values) == 0 or batch_size not in (None, len(values))):
         raise ValueError(f"strength has {len(values)} values for {batch_size or 'no'} samples; give one, or one each")
     values = np.broadcast_to(values, values.shape or (batch_size or 1,))
