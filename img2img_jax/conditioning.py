@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from img2img_jax import micro_conditioning, programs
+from img2img_jax.arguments import finite
 from img2img_jax.models import UNet2DConditionConfig
 from img2img_jax.partition import whole
 from img2img_jax.prompt_syntax import Token, emphasised
@@ -189,7 +190,7 @@ class Conditioner:
         if states is not None:
             self._check_width(f"{name}_embeds", columns[name], self.unet.cross_attention_dim)
         if given.get(pooled) is not None:
-            columns[pooled] = list(np.asarray(given[pooled], np.float32))
+            columns[pooled] = list(finite(pooled, given[pooled]))
             self._check_width(pooled, columns[pooled], self._pooled_width, axes=1)
         if given.get(second) is not None:
             if states is not None:
@@ -313,7 +314,7 @@ def _texts(name: str, texts: Any, states: ArrayLike | None, default: str | None 
         return texts
     if texts is not None:
         raise ValueError(f"{name} and {name}_embeds are both given; give one of them")
-    states = np.asarray(states, np.float32)
+    states = finite(f"{name}_embeds", states)
     if states.ndim != 3:
         raise ValueError(f"{name}_embeds has shape {states.shape}; give [B or 1, L, d]")
     return list(states)

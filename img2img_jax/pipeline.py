@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from img2img_jax import compilation_cache, programs, rng
 from img2img_jax import images as pictures
-from img2img_jax.arguments import number
+from img2img_jax.arguments import finite, number
 from img2img_jax.checkpoints import (
     CheckpointError,
     Lora,
@@ -510,7 +510,7 @@ class Img2ImgPipeline:
     def decode(self, latents: ArrayLike, *, vae_tile_size: int | None = None) -> np.ndarray:
         """Pictures of scaled latents [B,h,w,c], float32 [B,H,W,3] in 0..1; after ``encode``, the VAE's round trip."""
         check_tile_size(self.vae, vae_tile_size)
-        latents = _checked_latents(latents, None, None)
+        latents = finite("latents", latents)
         return self._decode(Placement(self.mesh, len(latents))(latents), vae_tile_size)[: len(latents)]
 
     def encode_prompt(
@@ -646,10 +646,7 @@ def _checked_latents(image: ArrayLike, height: int | None, width: int | None) ->
     for name, side in (("height", height), ("width", width)):
         if side is not None:
             raise ValueError(f"{name}={side} is given, but latents are not resized; leave it out, or give a picture")
-    latents = np.asarray(image, np.float32)
-    if not np.isfinite(latents).all():
-        raise ValueError("the latents given as image hold NaN or infinity; give finite ones")
-    return latents
+    return finite("image", image)
 
 
 def _checked_strength(strength: Any, denoising_start: float | None) -> Any:
@@ -667,7 +664,7 @@ def _checked_strength(strength: Any, denoising_start: float | None) -> Any:
 def _given(name: str, values: ArrayLike | None, shape: tuple[int, ...]) -> np.ndarray | None:
     if values is None:
         return None
-    values = np.asarray(values, np.float32)
+    values = finite(name, values)
     if values.shape != shape:
         raise ValueError(f"{name} has shape {values.shape}; this batch needs {shape} ([B, h, w, c])")
     return values
@@ -676,7 +673,7 @@ def _given(name: str, values: ArrayLike | None, shape: tuple[int, ...]) -> np.nd
 def _given_steps(values: ArrayLike | None, shape: tuple[int, ...], draws: int) -> np.ndarray | None:
     if values is None:
         return None
-    values = np.asarray(values, np.float32)
+    values = finite("step_noise", values)
     if values.shape[1:] != shape or len(values) < draws:
         raise ValueError(
             f"step_noise has shape {values.shape}; this batch needs {('steps', *shape)} with steps >= {draws}"
