@@ -61,7 +61,7 @@ def torch_unet(model, sample, timestep, text, **kwargs):
 
 @pytest.mark.parametrize(
     ("name", "height", "width"),
-    [("unet_sd1", 8, 12), ("unet_sd1", 7, 10), ("unet_sd2", 8, 12)],
+    [("unet_sd1", 8, 12), ("unet_sd1", 7, 10), ("unet_sd1", 5, 7), ("unet_sd2", 8, 12)],
 )
 def test_unet(checkpoint, name, height, width):
     made = checkpoint(name)
