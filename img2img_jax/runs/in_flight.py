@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from img2img_jax import images, sweep
@@ -23,39 +24,47 @@ def in_flight(
     Raises:
       ValueError: settings that the engine does not have.
     """
-    waiting = [(number, place, trial) for number, batch in batches for place, trial in enumerate(batch.trials)]
-    rendered: dict[int, dict[int, Rendered]] = {number: {} for number, _ in batches}
-    jobs, places, problems = [], [], {}
-    for number, place, trial in waiting:
-        path = trial.sample.image
-        if path not in problems:
-            problems[path] = _problem(trial)
-        if problems[path] is None:
-            jobs.append(_job(engine, trial))
-            places.append((number, place))
-        else:
-            rendered[number][place] = trial, problems[path]
     trials = {number: batch.trials for number, batch in batches}
+    left = {(number, place): trial for number in trials for place, trial in enumerate(trials[number])}
+    rendered: dict[int, dict[int, Rendered]] = {number: {} for number in trials}
 
     def whole(number: int) -> Iterator[tuple[int, list[Rendered]]]:
         if len(rendered[number]) == len(trials[number]):
             found = rendered.pop(number)
             yield number, [found[place] for place in sorted(found)]
 
-    for number in list(rendered):
-        yield from whole(number)
-    for made in engine.run(jobs, latents_at_zero=True):
-        number, place = places[made.index]
-        rendered[number][place] = _result(engine, trials[number][place], made, provenance)
-        yield from whole(number)
+    failure = None
+    while left:
+        problems = _problems(left.values())
+        refused = [key for key, trial in left.items() if trial.sample.image in problems]
+        if failure is not None and not refused:
+            raise failure
+        for number, place in refused:
+            trial = left.pop((number, place))
+            rendered[number][place] = trial, problems[trial.sample.image]
+        for number in list(rendered):
+            yield from whole(number)
+        places, jobs = list(left), [_job(engine, trial) for trial in left.values()]
+        try:
+            for made in engine.run(jobs, latents_at_zero=True):
+                number, place = places[made.index]
+                rendered[number][place] = _result(engine, left.pop((number, place)), made, provenance)
+                yield from whole(number)
+        except images.ImageError as error:
+            # A file that broke while jobs were under way, as the engine reads it again. Those that are left start anew
+            # without it; no result depends on what flies beside it.
+            failure = error
 
 
-def _problem(trial: Trial) -> images.ImageError | None:
-    try:
-        read_pixels(trial)
-    except images.ImageError as error:
-        return error
-    return None
+def _problems(trials: Iterable[Trial]) -> dict[Path, images.ImageError]:
+    """What is wrong with inputs that cannot be used, by their paths; each is read once."""
+    problems = {}
+    for path, trial in {trial.sample.image: trial for trial in trials}.items():
+        try:
+            read_pixels(trial)
+        except images.ImageError as error:
+            problems[path] = error
+    return problems
 
 
 def _job(engine: Engine, trial: Trial) -> Job:

@@ -96,6 +96,25 @@ def test_an_input_that_changes_after_planning_is_a_row(folder, tmp_path, pipe):
     assert len(rows) == len(plan.trials) + len(plan.failures)
 
 
+class Spoiling(Engine):
+    """An input breaks after its jobs were checked, before it is encoded."""
+
+    spoilt = None
+
+    def _run(self, *args):
+        self.spoilt.write_bytes(b"no picture")
+        return super()._run(*args)
+
+
+def test_an_input_that_breaks_under_way_is_a_row(folder, tmp_path, pipe):
+    plan, engine = plan_of(folder), Spoiling(pipe, slots_per_device=2)
+    engine.spoilt = folder / "p1.png"
+    rows = run(engine, plan, tmp_path, **GIVEN)
+    assert {row["image"] for row in rows if "error" in row and "trial" in row} == {"p1.png"}
+    assert len(rows) == len(plan.trials) + len(plan.failures)
+    assert sum("error" not in row for row in rows) == sum(trial.sample.image != engine.spoilt for trial in plan.trials)
+
+
 def test_settings_the_engine_does_not_have_are_refused(folder, tmp_path, pipe):
     with pytest.raises(ValueError, match="vae_tile_size=16 .* engine has None"):
         run(Engine(pipe, slots_per_device=2), plan_of(folder, vae_tile_size=16), tmp_path, **GIVEN)
