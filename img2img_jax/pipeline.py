@@ -346,7 +346,8 @@ class Img2ImgPipeline:
           prompt: text, or None with ``prompt_embeds``.
           negative_prompt: what guidance leads away from; nothing in particular by default.
           image: PIL, path, list of these, or an array [B,H,W,3] (uint8, or float in 0..1); or latents [B,h,w,c] (float)
-            as ``Img2ImgOutput`` holds them, which are not encoded.
+            as ``Img2ImgOutput`` holds them, which are not encoded. Those that all lie in 0..1 are refused, as they are
+            more likely a picture in RGBA.
           strength: 0 (the input, untouched) to 1 (pure noise: text-to-image); 0.8 by default.
           num_inference_steps: of the whole schedule; how many of them run is up to ``strength_mode``.
           guidance_scale: 1 or less switches guidance off.
@@ -646,7 +647,13 @@ def _checked_latents(image: ArrayLike, height: int | None, width: int | None) ->
     for name, side in (("height", height), ("width", width)):
         if side is not None:
             raise ValueError(f"{name}={side} is given, but latents are not resized; leave it out, or give a picture")
-    return finite("image", image)
+    latents = finite("image", image)
+    if latents.any() and latents.min() >= 0 and latents.max() <= 1:
+        raise ValueError(
+            f"image has shape {latents.shape} and no value outside 0..1; if it is an RGBA picture, give it as PIL, or "
+            "its three colour channels; if it is latents, check their scale, as they hardly ever all lie in 0..1"
+        )
+    return latents
 
 
 def _checked_strength(strength: Any, denoising_start: float | None) -> Any:

@@ -73,6 +73,10 @@ class TestStrengthZero:
         np.testing.assert_array_equal(found[[0, 2]], image[[0, 2]])
         assert not np.array_equal(found[1], image[1])
 
+    def test_latents_of_nothing_are_latents(self, call):
+        """They lie in 0..1, as a picture does."""
+        np.testing.assert_array_equal(call(image=np.zeros(LATENTS), strength=0), 0)
+
     def test_latents_are_the_encoded_picture(self, pipe, images, call):
         latents = call(strength=0)
         keys = rng.sample_keys([0, 0, 0])
@@ -335,6 +339,7 @@ BAD = [
     (dict(posterior_noise=np.full(LATENTS, np.inf)), "posterior_noise holds NaN or infinity"),
     (dict(step_noise=np.full((6, *LATENTS), np.nan), scheduler="euler_a"), "step_noise holds NaN"),
     (dict(image=np.full(LATENTS, np.nan)), "image holds NaN"),
+    (dict(image=np.linspace(0, 1, 3 * 16 * 16 * 4).reshape(3, 16, 16, 4)), "image .*0..1; .*RGBA.*PIL.*latents"),
     (dict(prompt=None, prompt_embeds=np.full((3, 16, 32), np.nan)), "prompt_embeds holds NaN"),
     (dict(negative_prompt_embeds=[["x"]]), "negative_prompt_embeds is no array of numbers .*floats"),
     (dict(step_noise=np.zeros((2, *LATENTS)), scheduler="euler_a"), "step_noise has shape .*steps >= 3"),
