@@ -1,5 +1,8 @@
 """The laws of strength, and every argument's effect, through the public call."""
 
+import dataclasses
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +14,11 @@ from img2img_jax import programs, rng
 from img2img_jax.checkpoints import CheckpointError
 from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.diffusion.strength import MODES
+from img2img_jax.engine import Job
 from img2img_jax.models import AutoencoderTiny, AutoencoderTinyConfig
-from img2img_jax.pipeline import Img2ImgPipeline
+from img2img_jax.pipeline import STRENGTH, Img2ImgPipeline
 from img2img_jax.prompts import tokenize
+from img2img_jax.sweep import Settings
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, random_images, random_model, tiny_pipeline
 
 PROMPTS = ["a red cat", "a blue dog", "a green cow"]
@@ -355,6 +360,14 @@ BAD = [
 def test_bad_arguments_are_named_with_the_remedy(call, arguments, message):
     with pytest.raises(ValueError, match=message):
         call(**arguments)
+
+
+@pytest.mark.parametrize("cls", [Job, Settings])
+def test_other_ways_to_call_have_the_same_defaults(cls):
+    wanted = {name: knob.default for name, knob in inspect.signature(Img2ImgPipeline.__call__).parameters.items()}
+    wanted["strength"] = STRENGTH  # in the call None, as it says nothing beside a denoising_start
+    found = {field.name: field.default for field in dataclasses.fields(cls) if field.default is not dataclasses.MISSING}
+    assert len(found) > 10 and found == {name: wanted[name] for name in found}
 
 
 def test_networks_that_do_not_fit_together(pipe):
