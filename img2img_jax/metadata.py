@@ -22,6 +22,8 @@ from img2img_jax.images import open_image
 
 CHUNK = "img2img"
 FORMAT = 1
+LOADED = ("vae", "unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+"""Folders of a checkpoint that a pipeline loads."""
 
 
 class MetadataError(ValueError):
@@ -184,13 +186,16 @@ def file_sha256(path: str | os.PathLike) -> str:
 def weights_sha256(checkpoint: str | os.PathLike, others: Sequence[str | os.PathLike] = ()) -> str:
     """Hex digest over a checkpoint (the names and bytes of its weights, configs and tokenizer files) and others.
 
-    Each of them is a folder or a single file; what is neither, such as a hub id, has no part in it.
+    Each of them is a folder or a single file; what is neither, such as a hub id, has no part in it. Of a pipeline's
+    folder only what is loaded counts: not its card, its evaluation, a safety checker or the CLIP it was judged by.
     """
     digest = hashlib.sha256()
     for part in map(Path, (checkpoint, *others)):
         if part.is_file():
             digest.update(f"{part.name} {file_sha256(part)}\n".encode())
-        for path in sorted(part.rglob("*")):
+        parts = [part / name for name in LOADED if (part / name).is_dir()]
+        paths = [part / "model_index.json", *(path for each in parts for path in each.rglob("*"))]
+        for path in sorted(paths if parts else part.rglob("*")):
             if path.is_file() and path.suffix in (".safetensors", ".json", ".txt"):
                 digest.update(f"{path.relative_to(part).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()

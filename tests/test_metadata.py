@@ -155,5 +155,35 @@ def test_folder_digest_sees_weights_and_configs_and_nothing_else(tmp_path):
     assert len({first, second, metadata.weights_sha256(tmp_path)}) == 3
 
 
+def test_folder_digest_sees_only_what_a_pipeline_loads(tmp_path):
+    loaded = ["unet/config.json", "vae/a.safetensors", "text_encoder_2/config.json", "tokenizer/merges.txt"]
+    loaded += ["scheduler/scheduler_config.json", "model_index.json"]
+    others = [
+        "evaluation.json",
+        "clip/config.json",
+        "clip/model.safetensors",
+        "safety_checker/config.json",
+        "all.safetensors",
+    ]
+    for name in [*loaded, *others]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    seen = [metadata.weights_sha256(tmp_path)]
+    for name in others:
+        (tmp_path / name).write_text("2")
+    assert metadata.weights_sha256(tmp_path) == seen[0]
+    for name in loaded:
+        (tmp_path / name).write_text("2")
+        seen.append(metadata.weights_sha256(tmp_path))
+    assert len(set(seen)) == len(loaded) + 1
+
+
+def test_digest_of_a_tokenizer_or_vae_folder_sees_all_of_it(tmp_path):
+    (tmp_path / "vocab.json").write_text("1")
+    first = metadata.weights_sha256("a/hub-id", [tmp_path])
+    (tmp_path / "vocab.json").write_text("2")
+    assert metadata.weights_sha256("a/hub-id", [tmp_path]) != first
+
+
 def test_versions_name_the_arithmetic():
     assert {"jax", "jaxlib", "numpy"} <= metadata.package_versions().keys()
