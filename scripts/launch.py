@@ -9,9 +9,12 @@ With --dry_run it prints what it would run, and runs nothing. The commands are p
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 
 from absl import app, flags
 
@@ -37,8 +40,23 @@ _TOGETHER = flags.DEFINE_boolean(
 )
 
 
-def tpu() -> Iterator[Command]:
-    """Makes a slice, copies the repository's last commit to its hosts, runs, and deletes the slice."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Commands in their order.
+
+    Attributes:
+      make: if one of these fails, nothing else is run.
+      use: these follow until one fails.
+      end: run in any case once all of ``make`` have ended well, as what they made costs money.
+    """
+
+    make: Sequence[Command] = ()
+    use: Sequence[Command]
+    end: Sequence[Command] = ()
+
+
+def tpu() -> Launch:
+    """Makes a slice, copies the repository's last commit to its hosts, runs, and deletes the slice, come what may."""
     place = [_NAME.value, f"--zone={_ZONE.value}"]
     vm = ["gcloud", "compute", "tpus", "tpu-vm"]
     archive = f"{_NAME.value}.tar.gz"
@@ -47,44 +65,72 @@ def tpu() -> Iterator[Command]:
         f"mkdir -p {_NAME.value} && tar xzf {archive} -C {_NAME.value} && cd {_NAME.value} && "
         f"pip install -q -e . 'jax[tpu]' && {_COMMAND.value}"
     )
-    yield [*vm, "create", *place, f"--accelerator-type={_ACCELERATOR.value}", f"--version={_RUNTIME.value}"]
-    yield ["git", "archive", "--format=tar.gz", f"--output={archive}", "HEAD"]
-    yield [*vm, "scp", archive, f"{_NAME.value}:", f"--zone={_ZONE.value}", "--worker=all"]
-    yield [*vm, "ssh", *place, "--worker=all", f"--command={remote}"]
-    if not _KEEP.value:
-        yield [*vm, "delete", *place, "--quiet"]
+    return Launch(
+        # A slice of this name that is there already fails here, and is not deleted.
+        make=[[*vm, "create", *place, f"--accelerator-type={_ACCELERATOR.value}", f"--version={_RUNTIME.value}"]],
+        use=[
+            ["git", "archive", "--format=tar.gz", f"--output={archive}", "HEAD"],
+            [*vm, "scp", archive, f"{_NAME.value}:", f"--zone={_ZONE.value}", "--worker=all"],
+            [*vm, "ssh", *place, "--worker=all", f"--command={remote}"],
+        ],
+        end=[] if _KEEP.value else [[*vm, "delete", *place, "--quiet"]],
+    )
 
 
-def gke() -> Iterator[Command]:
+def gke() -> Launch:
     """One workload; xpk builds its image from this folder."""
     if not _CLUSTER.value:
         raise app.UsageError("--cluster is missing: name one made with `xpk cluster create`")
-    yield [
+    workload = [
         *("xpk", "workload", "create", f"--cluster={_CLUSTER.value}", f"--workload={_NAME.value}"),
         *(f"--tpu-type={_ACCELERATOR.value}", f"--num-slices={_SLICES.value}"),
         *("--base-docker-image=python:3.11", "--script-dir=."),
         f"--command=pip install -q -e . 'jax[tpu]' && {_COMMAND.value}",
     ]
+    return Launch(use=[workload])
 
 
-def slurm() -> Iterator[Command]:
+def slurm() -> Launch:
     """One job on a file system that all nodes share, in an environment where the package is installed."""
     tasks = _GPUS.value if _TOGETHER.value else 1
     # Hosts that train together wait for one that died for ever; dealt trials go on without it.
     srun = ["srun", f"--kill-on-bad-exit={int(_TOGETHER.value)}", "bash", "-c", _COMMAND.value]
-    yield [
+    job = [
         *("sbatch", f"--job-name={_NAME.value}", f"--nodes={_NODES.value}", f"--ntasks-per-node={tasks}"),
         *(f"--gpus-per-node={_GPUS.value}", "--requeue", f"--wrap={shlex.join(srun)}"),
     ]
+    return Launch(use=[job])
+
+
+def run(launch: Launch) -> None:
+    """Runs the commands, or prints them in a dry run.
+
+    Raises:
+      CalledProcessError: one has failed; those of ``launch.end`` were run all the same.
+    """
+    _run(launch.make)
+    try:
+        _run(launch.use)
+    finally:
+        _run(launch.end)
+
+
+def _run(commands: Sequence[Command]) -> None:
+    for command in commands:
+        print(shlex.join(command), flush=True)
+        if not _DRY.value:
+            subprocess.run(command, check=True)
 
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; quote what is to run: --command='...'")
-    for command in {"tpu": tpu, "gke": gke, "slurm": slurm}[_ON.value]():
-        print(shlex.join(command), flush=True)
-        if not _DRY.value:
-            subprocess.run(command, check=True)
+    for ends in (signal.SIGTERM, signal.SIGHUP):  # would otherwise leave without the last commands
+        signal.signal(ends, lambda number, _: sys.exit(128 + number))
+    try:
+        run({"tpu": tpu, "gke": gke, "slurm": slurm}[_ON.value]())
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
+        sys.exit(f"launch: {error}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""What would be started where, as the dry run prints it; nothing is started."""
+"""What would be started where, as the dry run prints it; and with a fake gcloud, what is once something fails."""
 
+import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +33,59 @@ def test_a_slice_is_made_used_and_deleted():
     assert remote.endswith(f"&& {COMMAND}")
     assert subprocess.run(["bash", "-n", "-c", remote.removeprefix("--command=")]).returncode == 0
     assert [command[4] for command in launch("--on=tpu", "--keep")[1] if command[0] == "gcloud"][-1] == "ssh"
+
+
+@pytest.fixture
+def gcloud(tmp_path):
+    """Launches on a TPU with a gcloud that only writes down its verb and fails, or hangs, at one."""
+    fake, verbs = tmp_path / "bin" / "gcloud", tmp_path / "verbs"
+    fake.parent.mkdir()
+    fake.write_text(
+        f'#!/bin/sh\necho $4 >> {verbs}\n[ $4 = "$HANGS" ] && exec sleep 100\n[ $4 != "$FAILS" ] || exit 3\n'
+    )
+    fake.chmod(0o755)
+    fake.with_name("git").symlink_to(shutil.which("true"))
+
+    def start(*flags, **environ):
+        verbs.write_text("")
+        return subprocess.Popen(
+            [sys.executable, SCRIPT, "--on=tpu", "--name=sweep", "--command=true", *flags],
+            env=os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}"} | environ,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+
+    return start, lambda: verbs.read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("fails", "flags", "wanted"),
+    [
+        ("ssh", [], ["create", "scp", "ssh", "delete"]),
+        ("scp", [], ["create", "scp", "delete"]),
+        ("ssh", ["--keep"], ["create", "scp", "ssh"]),
+        ("create", [], ["create"]),  # the slice there may be another's
+        ("delete", [], ["create", "scp", "ssh", "delete"]),
+    ],
+)
+def test_a_slice_is_deleted_when_something_fails_and_the_failure_is_told(gcloud, fails, flags, wanted):
+    start, verbs = gcloud
+    started = start(*flags, FAILS=fails)
+    _, said = started.communicate()
+    assert verbs() == wanted
+    assert started.returncode == 1 and fails in said and "status 3" in said
+
+
+def test_a_slice_is_deleted_when_the_script_is_ended(gcloud):
+    start, verbs = gcloud
+    started = start(HANGS="ssh")
+    while "ssh" not in verbs():
+        assert started.poll() is None
+        time.sleep(0.01)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait() == 128 + signal.SIGTERM
+    assert verbs()[-1] == "delete"
 
 
 def test_a_workload_of_several_slices():
