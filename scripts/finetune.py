@@ -63,7 +63,9 @@ def main(_: list[str]) -> None:
         save_adapters(_OUTPUT.value, result.adapters, lora.scale)
     else:
         result.pipeline.save_pretrained(_OUTPUT.value)
-    print(f"{_OUTPUT.value}: {_STEPS.value} steps on the pictures of {_DATA.value}")
+    before = result.resumed_from
+    went_on = f", of them {_STEPS.value - before} now and {before} before, as {workdir} holds" if before else ""
+    print(f"{_OUTPUT.value}: {_STEPS.value} steps on the pictures of {_DATA.value}{went_on}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ small ``KeyTable`` (``key_table``). A key that is missing, left over or misshape
 
 from img2img_jax.checkpoints.checkpoint import Checkpoint, TokenizerSource, open_checkpoint, tokenizer_name
 from img2img_jax.checkpoints.component import ShardingRule, fill, load_component, save_component
-from img2img_jax.checkpoints.digest import sha256, weight_digests
+from img2img_jax.checkpoints.digest import sha256, tree_digest, weight_digests
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.external_vae import open_vae
 from img2img_jax.checkpoints.hub import resolve
-from img2img_jax.checkpoints.json_file import read_json, write_json
+from img2img_jax.checkpoints.json_file import keep_json, read_json, write_json
 from img2img_jax.checkpoints.lora import Lora, with_loras
 from img2img_jax.checkpoints.model_index import ModelIndex, read_model_index, write_model_index
 from img2img_jax.checkpoints.orbax_component import restore_orbax, save_orbax
@@ -25,6 +25,7 @@ __all__ = [
     "TextualInversion",
     "TokenizerSource",
     "fill",
+    "keep_json",
     "load_component",
     "open_checkpoint",
     "open_vae",
@@ -36,6 +37,7 @@ __all__ = [
     "save_orbax",
     "sha256",
     "tokenizer_name",
+    "tree_digest",
     "weight_digests",
     "with_loras",
     "with_textual_inversions",

@@ -1,9 +1,13 @@
-"""Fingerprints of weight files, for manifests and picture metadata."""
+"""Fingerprints of weights, in files and in memory, for manifests and picture metadata."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
 
 
 def sha256(path: str | Path) -> str:
@@ -21,3 +25,13 @@ def weight_digests(folder: str | Path) -> dict[str, str]:
     folder = Path(folder)
     files = sorted(folder.glob("**/*.safetensors"))
     return {file.relative_to(folder).as_posix(): sha256(file) for file in files}
+
+
+def tree_digest(tree: Any) -> str:
+    """The SHA-256 over a pytree's arrays: path, kind, shape and bytes of each. As 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        values = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {values.dtype} {values.shape}\n".encode())
+        digest.update(values.reshape(-1).view(np.uint8))
+    return digest.hexdigest()

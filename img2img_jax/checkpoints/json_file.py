@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +73,19 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes an object in the layout diffusers uses (two spaces, sorted keys), atomically."""
     with replacing(path) as file:
         file.write((json.dumps(value, indent=2, sort_keys=True) + "\n").encode("utf-8"))
+
+
+def keep_json(path: Path, value: Mapping[str, Any], *, free: Collection[str] = ()) -> list[str]:
+    """Writes an object where none is; what is there stays as it is.
+
+    Returns:
+      the keys whose value is another in the file, sorted, but for those ``free`` to change.
+
+    Raises:
+      CheckpointError: what is there is no JSON object.
+    """
+    if not path.is_file():
+        write_json(path, value)
+        return []
+    before, now = read_json(path), json.loads(json.dumps(value))
+    return sorted(key for key in (before.keys() | now.keys()) - set(free) if before.get(key) != now.get(key))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from img2img_jax.checkpoints import read_json, write_json
+from img2img_jax.checkpoints import keep_json
 from img2img_jax.checkpoints.atomic import replacing
 
 Row = Mapping[str, Any]
@@ -50,13 +50,8 @@ class Records:
 
     def _agree(self, name: str, values: Mapping[str, Any]) -> None:
         """Writes a file of facts about the run; if it is there, it must say the same but for the commit."""
-        path, now = self.workdir / name, json.loads(_line(values))
-        if not path.is_file():
-            return write_json(path, now)
-        before = read_json(path)
         # Most commits do not touch the package; `code_sha256` says whether one did.
-        keys = (before.keys() | now.keys()) - {"git_commit"}
-        changed = sorted(key for key in keys if before.get(key) != now.get(key))
+        changed = keep_json(self.workdir / name, _plain(values), free=["git_commit"])
         if changed:
             raise ValueError(
                 f"{self.workdir} holds a run with another {', '.join(changed)} (see its {name}): its rows would not go "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,14 @@ import jax
 import numpy as np
 from flax import nnx
 
+from img2img_jax.checkpoints import keep_json, sha256, tree_digest
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.images import prepare_batch
-from img2img_jax.inputs import MANIFEST, find_inputs
+from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.parallel import local_rows
 from img2img_jax.partition import fetched
 from img2img_jax.training.diffusion_loss import NoiseTable, errors_at_random
-from img2img_jax.training.fit import Batch, FitConfig, fit
+from img2img_jax.training.fit import Batch, FitConfig, fit, newest_step
 from img2img_jax.training.latents import encode_pictures
 from img2img_jax.training.lora import Adapters, LoraConfig, init_adapters, with_adapters
 from img2img_jax.training.optimizer import OptimizerConfig
@@ -63,10 +65,12 @@ class FineTuned:
     Attributes:
       pipeline: with all changes in its UNet.
       adapters: that were trained, to be saved on their own, or None.
+      resumed_from: the step this training went on from, 0 for one that began.
     """
 
     pipeline: Img2ImgPipeline
     adapters: Adapters | None
+    resumed_from: int
 
 
 def finetune(
@@ -80,19 +84,20 @@ def finetune(
     """Trains on the pictures of ``folder``, each under its own caption.
 
     Pictures are encoded and captions read once, before the training; a run that was killed goes on from the newest
-    checkpoint in ``workdir``.
+    checkpoint in ``workdir``, and one that has ended can be given more steps.
 
     Args:
       pipe: any pipeline that loads; not changed.
       folder: pictures, with a ``metadata.jsonl`` of one ``{"file_name": ..., "text": ...}`` a line. They are brought
         to ``pipe.native_size`` squares.
-      workdir: for checkpoints and ``metrics.jsonl``.
+      workdir: for checkpoints, ``metrics.jsonl``, and ``run.json``, which says what is trained there on what.
       mesh: to train on; the pipeline's by default. On several hosts, where every host has the pipeline on devices of
         its own, ``make_mesh()`` trains on all of them; folder and workdir must be seen by all.
 
     Raises:
       ImageError: no pictures, or one that cannot be read.
-      ValueError: a picture without a caption; a distilled UNet; adapters that fit no layer.
+      ValueError: a picture without a caption; a distilled UNet; adapters that fit no layer; a workdir that holds
+        another training, or one of more steps.
     """
     config, mesh = config or FineTuneConfig(), mesh or pipe.mesh
     if pipe.unet.config.time_cond_proj_dim is not None:
@@ -100,6 +105,7 @@ def finetune(
             "this UNet is distilled to few steps (it takes a guidance embedding), which fine-tuning would undo; "
             "fine-tune the model it was distilled from"
         )
+    start = _claim(Path(workdir), _facts(pipe, captioned_inputs(folder), config), config.steps)
     samples = CaptionedLatents(pipe, folder, flip=config.flip)
     graphdef, params = nnx.split(pipe.unet)
     trained, frozen = params, None
@@ -134,7 +140,52 @@ def finetune(
     ema = jax.device_get(fetched(state.ema))  # they lie on the mesh that trained, not on the pipeline's
     tuned = jax.tree.map(lambda leaf, like: jax.device_put(leaf, like.sharding), merged(ema, frozen), params)
     unet = nnx.merge(graphdef, tuned)
-    return FineTuned(pipeline=pipe.with_unet(unet), adapters=None if config.lora is None else ema)
+    return FineTuned(pipeline=pipe.with_unet(unet), adapters=None if config.lora is None else ema, resumed_from=start)
+
+
+def captioned_inputs(folder: str | Path) -> list[Input]:
+    """The pictures of a folder, all of which have captions.
+
+    Raises:
+      ImageError: no pictures.
+      ValueError: a picture without a caption.
+    """
+    inputs = find_inputs(folder)
+    silent = [item.path.name for item in inputs if not item.prompt]
+    if silent:
+        raise ValueError(f'{folder}: no caption for {silent[:5]}; give each picture a line with "text" in {MANIFEST}')
+    return inputs
+
+
+def _facts(pipe: Img2ImgPipeline, inputs: list[Input], config: FineTuneConfig) -> dict[str, Any]:
+    """What decides on the result, but for the number of steps."""
+    networks = [nnx.state(net) for net in (pipe.vae, pipe.unet, pipe.text_encoder, pipe.text_encoder_2) if net]
+    pictures = hashlib.sha256(repr([(sha256(item.path), item.prompt) for item in inputs]).encode())
+    settings = dataclasses.asdict(config) | {"learning_rate": config.peak_learning_rate}
+    kept = {name: value for name, value in settings.items() if name not in ("steps", "checkpoint_every")}
+    about = {"model": tree_digest(networks), "scheduler_config": pipe.scheduler_config}
+    return {"pictures and captions": pictures.hexdigest(), **about, **kept}
+
+
+def _claim(workdir: Path, facts: dict[str, Any], steps: int) -> int:
+    """Says in ``run.json`` what is trained in a directory, unless another training is there; the step to go on from.
+
+    Raises:
+      ValueError: another is there.
+    """
+    way_out = (
+        "use another work directory (of scripts/finetune.py: another --workdir or --output), or delete this one if you "
+        "no longer need it"
+    )
+    start, file = newest_step(workdir), workdir / "run.json"
+    if start and not file.is_file():
+        raise ValueError(f"{workdir} holds a training, and no run.json says of what: {way_out}")
+    changed = keep_json(file, facts)
+    if changed:
+        raise ValueError(f"{workdir} holds a training with other {', '.join(changed)} (see its run.json): {way_out}")
+    if start > steps:
+        raise ValueError(f"{workdir} holds a training of {start} steps, and not the {steps} asked for: {way_out}")
+    return start
 
 
 class CaptionedLatents:
@@ -147,12 +198,7 @@ class CaptionedLatents:
     """
 
     def __init__(self, pipe: Img2ImgPipeline, folder: str | Path, *, flip: bool):
-        inputs = find_inputs(folder)
-        silent = [item.path.name for item in inputs if not item.prompt]
-        if silent:
-            raise ValueError(
-                f'{folder}: no caption for {silent[:5]}; give each picture a line with "text" in {MANIFEST}'
-            )
+        inputs = captioned_inputs(folder)
         side = pipe.native_size
         pixels = prepare_batch([item.path for item in inputs], height=side, width=side)
         views = [pixels, pixels[:, :, ::-1]] if flip else [pixels]

@@ -122,6 +122,11 @@ def fit(
     return state
 
 
+def newest_step(workdir: str | Path) -> int:
+    """The step from which ``fit`` would go on in ``workdir``: that of the newest checkpoint, 0 without any."""
+    return max(ocp.utils.checkpoint_steps(Path(workdir).absolute() / "checkpoints"), default=0)
+
+
 def restore_ema(params: Params, workdir: str | Path) -> tuple[Params, int]:
     """The averaged parameters of the newest checkpoint of a run, and its step.
 

@@ -1,6 +1,9 @@
 import hashlib
 
-from img2img_jax.checkpoints import sha256, weight_digests
+import jax.numpy as jnp
+import numpy as np
+
+from img2img_jax.checkpoints import sha256, tree_digest, weight_digests
 
 
 def test_digests_of_weights_by_path(tmp_path):
@@ -13,3 +16,10 @@ def test_digests_of_weights_by_path(tmp_path):
         "b.safetensors": hashlib.sha256(b"").hexdigest(),
         "unet/a.safetensors": hashlib.sha256(b"abc").hexdigest(),
     }
+
+
+def test_digests_of_arrays_see_names_kinds_shapes_and_values():
+    trees = [{"a": np.zeros(2)}, {"b": np.zeros(2)}, {"a": np.zeros(2, np.float32)}, {"a": np.zeros((2, 1))}]
+    trees += [{"a": np.array([0.0, 1.0])}, {"a": np.zeros(2, jnp.bfloat16)}, {"a": np.zeros(())}, {}]
+    assert len({tree_digest(tree) for tree in trees}) == len(trees)
+    assert tree_digest({"a": jnp.ones(3)}) == tree_digest({"a": np.ones(3, np.float32)})

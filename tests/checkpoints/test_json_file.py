@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from img2img_jax.checkpoints import CheckpointError, read_json, write_json
+from img2img_jax.checkpoints import CheckpointError, keep_json, read_json, write_json
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,11 @@ def test_round_trip_with_the_infinities_that_scheduler_files_hold(tmp_path):
     value = {"lambda_min_clipped": -math.inf, "betas": [0.1, None], "name": "é"}
     write_json(tmp_path / "deep" / "scheduler_config.json", value)
     assert read_json(tmp_path / "deep" / "scheduler_config.json") == value
+
+
+def test_what_is_there_is_kept_and_compared(tmp_path):
+    path = tmp_path / "run.json"
+    assert keep_json(path, {"a": 1, "b": (2, 3), "c": 4}) == []
+    assert keep_json(path, {"a": 1, "b": (2, 3), "c": 5}, free=["c"]) == []
+    assert keep_json(path, {"b": (2, 4), "d": None, "e": 1}) == ["a", "b", "c", "e"]
+    assert read_json(path) == {"a": 1, "b": [2, 3], "c": 4}

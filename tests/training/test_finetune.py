@@ -1,6 +1,8 @@
 """Fine-tuning: what is trained changes, what is not stays, and the loss on the pictures falls."""
 
+import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -79,3 +81,33 @@ def test_errors_name_the_value(folder, tmp_path):
         finetune(tiny_pipeline(), tmp_path, workdir=tmp_path / "run")
     with pytest.raises(ValueError, match="distilled"):
         finetune(tiny_pipeline(time_cond_proj_dim=8), folder, workdir=tmp_path / "run")
+
+
+def test_a_work_directory_goes_on_with_its_own_training_alone(folder, tmp_path):
+    pipe, workdir = tiny_pipeline(shallow=True), tmp_path / "run"
+    config = FineTuneConfig(steps=2, batch_size=2, lora=LoraConfig(rank=2))
+    more = dataclasses.replace(config, steps=3)
+    assert [finetune(pipe, folder, workdir=workdir, config=each).resumed_from for each in (config, more)] == [0, 2]
+    files = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "metadata.jsonl").write_text((folder / "metadata.jsonl").read_text().replace("thing 1", "stuff"))
+    kept = {"folder": folder, "config": more}
+    for given, named in [
+        ({"pipe": tiny_pipeline(shallow=True, seed=1)}, "model"),
+        ({"folder": other}, "pictures and captions"),
+        ({"config": dataclasses.replace(more, seed=1, learning_rate=1.0)}, "learning_rate, seed"),
+        ({"config": dataclasses.replace(more, lora=None)}, "learning_rate, lora"),
+        ({"config": config}, "3 steps, and not the 2"),
+    ]:
+        with pytest.raises(ValueError, match=f"{named} .*another work directory"):
+            finetune(**{"pipe": pipe, **kept, **given}, workdir=workdir)
+    assert files == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    same = dataclasses.replace(more, learning_rate=more.peak_learning_rate, checkpoint_every=1)
+    assert finetune(pipe, moved, workdir=workdir, config=same).resumed_from == 3
+    (workdir / "run.json").unlink()
+    with pytest.raises(ValueError, match="no run.json"):
+        finetune(pipe, folder, workdir=workdir, config=more)
