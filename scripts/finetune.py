@@ -24,13 +24,16 @@ _BATCH = flags.DEFINE_integer("batch_size", 4, "Pictures an update; a multiple o
 _RATE = flags.DEFINE_float("learning_rate", None, "Peak. Default: 1e-3 for adapters, 1e-4 for the whole UNet.")
 _FLIP = flags.DEFINE_boolean("flip", True, "Mirror pictures half the time.")
 _FSDP = flags.DEFINE_integer("fsdp", 1, "Devices that hold weights and moments between them; the rest split batches.")
-_HOSTS = flags.DEFINE_enum("hosts", "one", ["one", "auto"], "auto: all hosts of the launcher train together.")
+_HOSTS = flags.DEFINE_string(
+    "hosts", "one", "auto: all hosts of the launcher train together. INDEX/COUNT: this one's place, with --coordinator."
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the host of index 0; with --hosts=INDEX/COUNT.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the order of pictures, the noise and the adapters' first weights.")
 
 
 def main(_: list[str]) -> None:
     from img2img_jax import Img2ImgPipeline, make_mesh
-    from img2img_jax.hosts import ALONE, initialize
+    from img2img_jax.hosts import initialize_from_flags
     from img2img_jax.training.finetune import FineTuneConfig, finetune
     from img2img_jax.training.lora import ATTENTION, EVERY_LAYER, LoraConfig, save_adapters
 
@@ -48,7 +51,7 @@ def main(_: list[str]) -> None:
         seed=_SEED.value,
     )
     try:
-        host = initialize() if _HOSTS.value == "auto" else ALONE
+        host = initialize_from_flags(_HOSTS.value, _COORDINATOR.value)
         pipe, mesh = (
             Img2ImgPipeline.from_pretrained(*([_MODEL.value] if _MODEL.value else [])),
             make_mesh(fsdp=_FSDP.value),

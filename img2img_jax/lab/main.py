@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from img2img_jax.hosts import ALONE, Host
+from img2img_jax.hosts import AUTO, ONE, Host
 from img2img_jax.lab.experiment import Analyse, Experiment, present
 from img2img_jax.lab.results import Results
 from img2img_jax.runs import HostDied
@@ -38,11 +38,11 @@ def define_flags() -> flags.FlagValues:
     )
     flags.DEFINE_boolean("verify", False, "Make a batch of a finished run again, and compare.", **common)
     flags.DEFINE_boolean("only_analysis", False, "Tables and figures of a finished run, nothing else.", **common)
-    flags.DEFINE_enum(
+    flags.DEFINE_string(
         "hosts",
-        "one",
-        ["one", "auto"],
-        "auto: trials are dealt over all hosts of the launcher (docs/scaling.md).",
+        ONE,
+        "auto: trials are dealt over all hosts of the launcher. INDEX/COUNT: this one's place, from 0 "
+        "(docs/scaling.md).",
         **common,
     )
     flags.DEFINE_boolean("help", False, "This text.", short_name="h", **common)
@@ -65,7 +65,9 @@ def main(analyse: Analyse) -> None:
         missing = [name for name in ("workdir", "config") if not values[name].value]
         if missing and not (values.only_analysis and missing == ["config"]):
             raise flags.Error(f"--{missing[0]} is missing")
-    except (flags.Error, FileNotFoundError) as error:
+        if values.hosts not in (ONE, AUTO):
+            Host.parse(values.hosts)
+    except (flags.Error, FileNotFoundError, ValueError) as error:
         print(f"{error}; see --help", file=sys.stderr)
         sys.exit(2)
     app.run(lambda _: _start(values, analyse), argv=sys.argv[:1])
@@ -76,7 +78,9 @@ def _start(values: flags.FlagValues, analyse: Analyse) -> int:
         if values.only_analysis:
             print(present(Results.read(values.workdir), analyse))
             return 0
-        host = Host.from_environment() if values.hosts == "auto" else ALONE
+        if values.hosts != ONE:
+            logging.set_verbosity(logging.INFO)  # so that it is seen which host this is
+        host = Host.from_flag(values.hosts)
         experiment = Experiment(_configured(values), values.workdir, host=host)
         return _verify(experiment) if values.verify else _run(experiment, analyse)
     except (ValueError, OSError, HostDied) as error:
