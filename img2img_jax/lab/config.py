@@ -67,6 +67,8 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
     - ``batch_size``: pictures at a time.
     - ``slots_per_device``: pictures under way on each device, refilled as they are done (``engine.Engine``);
       ``batch_size`` is then only how many are measured and written together. 0 for whole batches.
+    - ``mesh``: ``fsdp`` and ``tensor``, as ``make_mesh`` takes them for the devices of each host; batches are split
+      over the rest.
     - ``model``: arguments of ``Img2ImgPipeline.from_pretrained``; no path for the embedded model.
     - ``metrics``: names; all that can be computed, if there are none. ``clip``, ``lpips``, ``dino``: their networks.
     - ``reference_lines``: whether to measure the VAE's round trip and unrelated pictures as well.
@@ -97,6 +99,7 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
             background="white",
             batch_size=8,
             slots_per_device=0,
+            mesh=dict(fsdp=1, tensor=1),
             model=dict(path="", dtype="float32", revision="", variant="", vae="", tokenizer="", family="", loras=()),
             metrics=(),
             clip="",

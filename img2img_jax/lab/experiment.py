@@ -56,7 +56,7 @@ class Experiment:
 
     Raises:
       CheckpointError: a model that cannot be loaded.
-      ImageError, ValueError: inputs or knobs that cannot be used.
+      ImageError, ValueError: inputs or knobs that cannot be used, such as a mesh that does not fit the devices.
     """
 
     def __init__(self, config: ConfigDict, workdir: str | Path, *, host: Host = ALONE):
@@ -64,7 +64,8 @@ class Experiment:
         self.inputs = gather_inputs(config, self.workdir)
         model = {name: value for name, value in config.model.items() if value}
         path = model.pop("path", EMBEDDED_MODEL)
-        self._pipe = Img2ImgPipeline.from_pretrained(path, mesh=make_mesh(devices=jax.local_devices()), **model)
+        self.mesh = make_mesh(devices=jax.local_devices(), **config.mesh)
+        self._pipe = Img2ImgPipeline.from_pretrained(path, mesh=self.mesh, **model)
         self.pipe = SharedEncodings(self._pipe)
         slots = config.slots_per_device
         self._maker = Engine(self._pipe, slots_per_device=slots) if slots else self.pipe
@@ -169,7 +170,7 @@ class Experiment:
             clip=config.clip or EMBEDDED_CLIP,
             lpips=config.lpips,
             dino=config.dino or None,
-            mesh=self._pipe.mesh,
+            mesh=self.mesh,
         )
 
     def _set_lines(self, results: Results, evaluate: Evaluator) -> list[dict[str, Any]]:
