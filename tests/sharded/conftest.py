@@ -39,7 +39,7 @@ def on_hosts():
                 )
                 for index in range(count)
             ]
-            until = time.monotonic() + 240
+            until = time.monotonic() + 600
             while any(process.poll() is None for process in started):
                 if any(process.poll() for process in started) or time.monotonic() > until:
                     for process in started:

@@ -1,4 +1,4 @@
-"""A run of a network, dealt over two real processes of one JAX job: the files of a run on one, bit for bit."""
+"""A run of a network, dealt over two and four real processes of one JAX job: the files of a run on one, bit for bit."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ plan = make_plan(
     strengths=[0.5, 1],
     seeds=[0, 1],
     settings=[Settings(num_inference_steps=2, scheduler="euler_a")],
-    batch_size=2,
+    batch_size=1,
 )
 about = dict.fromkeys(("model", "revision", "variant")) | {"resize": "crop", "background": "white", "dtype": "float32"}
 run(
@@ -68,8 +68,9 @@ def files(on_hosts, tmp_path_factory):
     return run
 
 
-def test_two_hosts_make_the_bits_of_one(files):
-    one, two = files(1), files(2)
-    assert {"rows.jsonl", "rows/000000.jsonl", "rows/000001.jsonl"} <= one.keys()
+def test_several_hosts_make_the_bits_of_one(files):
+    one = files(1)
+    assert {"rows.jsonl", *(f"rows/{batch:06}.jsonl" for batch in range(4))} <= one.keys()
     assert len([name for name in one if name.startswith("images/")]) == 4
-    assert two == one
+    for count in (2, 4):
+        assert files(count) == one
