@@ -15,6 +15,7 @@ setup(
     install_requires=[
         "absl-py>=2.3",
         "flax>=0.12.8",
+        "fsspec>=2023.5",
         "huggingface_hub>=1.0",
         "jax>=0.10.2",
         "jaxtyping>=0.3.11",

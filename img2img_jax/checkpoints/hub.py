@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from img2img_jax.checkpoints.errors import CheckpointError
+from img2img_jax.checkpoints.remote import fetch, is_address
 from img2img_jax.checkpoints.weight_files import WeightNames
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
@@ -18,19 +19,21 @@ _UNUSED = ("safety_checker/*", "feature_extractor/*", "image_encoder/*")
 def resolve(
     path_or_hub_id: str | Path, *, revision: str | None = None, variant: str | None = None, weights: bool = True
 ) -> Path:
-    """The local folder of a checkpoint, downloaded from the Hugging Face hub if need be, or its single file.
+    """The local folder of a checkpoint, fetched from an address or the Hugging Face hub if need be, or its single file.
 
-    Of a hub repository only JSON, tokenizer files and the safetensors of the asked variant are fetched, never
-    pickles or whole-model files; what the cache holds is not fetched again.
+    Of what is not on this machine only JSON, tokenizer files and the safetensors of the asked variant are fetched,
+    never pickles or whole-model files; what the cache holds is not fetched again.
 
     Args:
-      path_or_hub_id: a folder, a ``.safetensors`` file, or an id such as ``"owner/name"``; what exists wins.
+      path_or_hub_id: a folder, a ``.safetensors`` file, an id such as ``"owner/name"``, or the address of a folder or
+        file such as ``"gs://bucket/model"`` (see ``remote.fetch``); what exists on this machine wins.
       revision: branch, tag or commit on the hub.
       variant: tag in the weights' file names, e.g. ``"fp16"``.
       weights: whether they are wanted; else only JSON and tokenizer files are fetched.
 
     Raises:
-      CheckpointError: neither a folder nor on the hub, no access, or no connection and nothing cached.
+      CheckpointError: neither a folder nor on the hub or at an address, no access, or no connection and nothing
+        cached.
     """
     name = str(path_or_hub_id)
     path = Path(os.path.expanduser(name))
@@ -43,11 +46,16 @@ def resolve(
             f"{path} is neither a folder nor a .safetensors file; others (pickles such as .ckpt) can run code when "
             "opened and are refused. Convert it once, where you trust it, to safetensors"
         )
+    patterns = weight_patterns(variant) if weights else list(_TEXTS)
+    if is_address(name):
+        if revision is not None:
+            raise CheckpointError(f"revision={revision!r} is for hub ids; {name} is an address: leave it out")
+        return fetch(name, ["*.safetensors"] if name.endswith(".safetensors") else patterns, _UNUSED)
     if name.endswith(".safetensors"):
         raise CheckpointError(f"{path} does not exist")
     if not _HUB_ID.fullmatch(name):
         raise CheckpointError(f"{name!r} is neither an existing folder nor a hub id of the form 'owner/name'")
-    return _download(name, revision, weight_patterns(variant) if weights else list(_TEXTS))
+    return _download(name, revision, patterns)
 
 
 def weight_patterns(variant: str | None) -> list[str]:
