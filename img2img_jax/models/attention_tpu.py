@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
+
+from img2img_jax.parallel import TENSOR
 
 VECTOR_MEMORY = 2**27
 """Bytes of vector memory of a v5e or v6e core. Scores that fit never leave it, and the plain formula does as well."""
@@ -35,8 +38,18 @@ def flash(
     """Attention that never holds all scores (Dao et al. 2205.14135), by the Pallas kernel that comes with JAX.
 
     Lengths are padded to whole blocks, and what is padded is masked; heads wider than ``LANES`` are padded to a
-    multiple of it. Differentiable, once.
+    multiple of it. Differentiable, once. Where a ``tensor`` axis is left to the compiler, which cannot split a kernel,
+    every device of it takes its heads; all of them, if they do not divide.
     """
+    mesh = jax.sharding.get_abstract_mesh()
+    if TENSOR not in mesh.auto_axes:
+        return _flash(q, k, v)
+    heads = PartitionSpec(None, None, TENSOR if q.shape[2] % mesh.shape[TENSOR] == 0 else None)
+    by_heads = jax.shard_map(_flash, in_specs=heads, out_specs=heads, axis_names={TENSOR}, check_vma=False)
+    return by_heads(q, k, v)
+
+
+def _flash(q: Array, k: Array, v: Array) -> Array:
     # Pallas loads when it is used: it takes longer than the rest of this package.
     from jax.experimental.pallas.ops.tpu import flash_attention as kernel
 

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import NamedSharding, PartitionSpec
 
+from img2img_jax.aot import hlo, slice_devices
 from img2img_jax.models import attention as seam
 from img2img_jax.models import attention_tpu
+from img2img_jax.parallel import axes_by_hand, batch_spec, make_mesh
 
 
 def qkv(n, m, d, heads=2):
@@ -57,6 +60,26 @@ def test_a_tpu_gets_its_way(always_long, tpu_place, flash, kernels):
     q, k, v = (jax.ShapeDtypeStruct(x.shape, jnp.bfloat16, sharding=tpu_place) for x in qkv(200, 200, 40))
     compiled = jax.jit(lambda *x: seam.attention(*x, flash=flash)).lower(q, k, v).compile()
     assert compiled.as_text().count('custom_call_target="tpu_custom_call"') == kernels
+
+
+@pytest.mark.parametrize(("heads", "of_a_device"), [(4, 2), (3, 3)])
+def test_devices_that_share_their_samples_share_the_heads(heads, of_a_device):
+    mesh = make_mesh(tensor=2, devices=slice_devices("v5e:2x2"))
+    samples = batch_spec(mesh)
+    attend = jax.shard_map(
+        attention_tpu.flash,
+        mesh=mesh,
+        in_specs=samples,
+        out_specs=samples,
+        axis_names=axes_by_hand(mesh),
+        check_vma=False,
+    )
+    place = NamedSharding(mesh, PartitionSpec("data", None, "tensor" if of_a_device < heads else None))
+    q = jax.ShapeDtypeStruct((2, 256, heads, 128), jnp.bfloat16, sharding=place)
+    text = jax.jit(attend).lower(q, q, q).compile().as_text()
+    (kernel,) = (line for line in text.splitlines() if "tpu_custom_call" in line)
+    assert f"= bf16[1,{of_a_device},256,128]" in kernel
+    assert hlo.collectives(text) == {}
 
 
 def test_the_widest_heads_fit_the_vector_memory(tpu_place):
