@@ -497,7 +497,7 @@ class Img2ImgPipeline:
         check_tile_size(self.vae, vae_tile_size)
         source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
         images, (graphdef, state) = Placement(self.mesh, len(source))(pictures.to_model(source)), self._vae
-        found = programs.posterior(graphdef, whole(state), images, tile_size=vae_tile_size)
+        found = programs.posterior(graphdef, whole(state), images, mesh=self.mesh, tile_size=vae_tile_size)
         return jax.tree.map(lambda rows: np.asarray(rows)[: len(source)], found)
 
     def draw(self, posterior: programs.Posterior, seed: Sequence[int]) -> np.ndarray:
@@ -588,11 +588,13 @@ class Img2ImgPipeline:
     ) -> jax.Array:
         images = pictures.to_model(source)
         graphdef, state = self._vae
-        return programs.encode(graphdef, whole(state), place(images), place(keys), place(noise), tile_size=tile_size)
+        placed = place(images), place(keys), place(noise)
+        return programs.encode(graphdef, whole(state), *placed, mesh=self.mesh, tile_size=tile_size)
 
     def _decode(self, latents: jax.Array, tile_size: int | None) -> np.ndarray:
         graphdef, state = self._vae
-        return pictures.to_unit(np.asarray(programs.decode(graphdef, whole(state), latents, tile_size=tile_size)))
+        decoded = programs.decode(graphdef, whole(state), latents, mesh=self.mesh, tile_size=tile_size)
+        return pictures.to_unit(np.asarray(decoded))
 
     def guides(self, scales: np.ndarray) -> bool:
         """Whether guidance scales [B] ask for negative prompts; a UNet that is told the scale needs none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def read_prompts(
     return output.hidden_states[-2 - clip_skip], output.pooled
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
+@partial(jax.jit, static_argnums=0, static_argnames=("mesh", "tile_size"))
 def encode(
     graphdef: nnx.GraphDef,
     state: nnx.State,
@@ -57,14 +57,21 @@ def encode(
     keys: Array,
     posterior_noise: Latents | None,
     *,
+    mesh: Mesh | None = None,
     tile_size: int | None = None,
 ) -> Latents:
     """Scaled latents of images, drawn from the posterior with ``posterior_noise`` or else with ``keys``.
 
-    ``tile_size``: pixels along a side of the tiles that the VAE works in; None for the whole picture at once.
+    Args:
+      mesh: each device of its batch axes works on its own samples, with whole weights; None where there is one device.
+      tile_size: pixels along a side of the tiles that the VAE works in; None for the whole picture at once.
     """
-    vae = nnx.merge(graphdef, state)
-    return _draw(vae, _posterior(vae, images, tile_size), keys, posterior_noise)
+
+    def encoded(state: nnx.State, images: Image, keys: Array, noise: Latents | None) -> Latents:
+        vae = nnx.merge(graphdef, state)
+        return _draw(vae, _posterior(vae, images, tile_size), keys, noise)
+
+    return _by_sample(encoded, mesh)(state, images, keys, posterior_noise)
 
 
 class Posterior(NamedTuple):
@@ -74,10 +81,21 @@ class Posterior(NamedTuple):
     logvar: Float[Array, "b h w c"] | None
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
-def posterior(graphdef: nnx.GraphDef, state: nnx.State, images: Image, *, tile_size: int | None = None) -> Posterior:
+@partial(jax.jit, static_argnums=0, static_argnames=("mesh", "tile_size"))
+def posterior(
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    images: Image,
+    *,
+    mesh: Mesh | None = None,
+    tile_size: int | None = None,
+) -> Posterior:
     """The part of ``encode`` that does not depend on seeds."""
-    return _posterior(nnx.merge(graphdef, state), images, tile_size)
+
+    def found(state: nnx.State, images: Image) -> Posterior:
+        return _posterior(nnx.merge(graphdef, state), images, tile_size)
+
+    return _by_sample(found, mesh)(state, images)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -214,9 +232,43 @@ def network(graphdef: nnx.GraphDef, state: nnx.State, specs: nnx.State) -> Calla
     return gathering
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="tile_size")
-def decode(graphdef: nnx.GraphDef, state: nnx.State, latents: Latents, *, tile_size: int | None = None) -> Image:
-    """Images of scaled latents, clipped to [-1, 1]; ``tile_size`` as in ``encode``."""
-    vae = nnx.merge(graphdef, state)
-    raw = vae.unscale(latents)
-    return jnp.clip(vae.decode(raw) if tile_size is None else tiled_decode(vae, raw, tile_size), -1.0, 1.0)
+@partial(jax.jit, static_argnums=0, static_argnames=("mesh", "tile_size"))
+def decode(
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    latents: Latents,
+    *,
+    mesh: Mesh | None = None,
+    tile_size: int | None = None,
+) -> Image:
+    """Images of scaled latents, clipped to [-1, 1]; ``mesh`` and ``tile_size`` as in ``encode``."""
+
+    def decoded(state: nnx.State, latents: Latents) -> Image:
+        vae = nnx.merge(graphdef, state)
+        raw = vae.unscale(latents)
+        return jnp.clip(vae.decode(raw) if tile_size is None else tiled_decode(vae, raw, tile_size), -1.0, 1.0)
+
+    return _by_sample(decoded, mesh)(state, latents)
+
+
+def _by_sample(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+    """``function`` of whole weights and batches, on each device of ``mesh`` for the samples that lie there.
+
+    The compiler cannot split a Pallas kernel, such as that of long attention on a TPU.
+    """
+    if mesh is None:
+        return function
+    rows = batch_spec(mesh)
+
+    def on_each_device(state: nnx.State, *batches: Any) -> Any:
+        mapped = jax.shard_map(
+            lambda state, batches: function(state, *batches),
+            mesh=mesh,
+            in_specs=(PartitionSpec(), rows),
+            out_specs=rows,
+            axis_names=axes_by_hand(mesh),
+            check_vma=False,
+        )
+        return mapped(state, batches)
+
+    return on_each_device

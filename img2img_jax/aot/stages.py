@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.extend import core
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax.sharding import Mesh, Sharding, SingleDeviceSharding
 
 from img2img_jax import programs, rng
 from img2img_jax.aot.networks import Networks
@@ -85,10 +85,19 @@ class _Shapes:
     def _rows(self, *shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((self.batch, *shape), dtype, sharding=batch_sharding(self.mesh))
 
-    def _weights(self, network: nnx.Module) -> tuple[nnx.GraphDef, Any]:
+    def _weights(self, network: nnx.Module, place: Sharding | None = None) -> tuple[nnx.GraphDef, Any]:
         graphdef, state = nnx.split(network)
-        place = replicated(self.mesh)
+        place = replicated(self.mesh) if place is None else place
         return graphdef, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state)
+
+    @property
+    def _first(self) -> SingleDeviceSharding:
+        """For what one device does by itself, and all do alike."""
+        return SingleDeviceSharding(self.mesh.devices.flat[0])
+
+    def _guided(self, *shape: int, dtype: Any) -> jax.ShapeDtypeStruct:
+        """Two rows of each sample on the first device."""
+        return jax.ShapeDtypeStruct((2 * self.batch // self.mesh.size, *shape), dtype, sharding=self._first)
 
     def _keys(self) -> jax.ShapeDtypeStruct:
         return self._rows(dtype=jax.eval_shape(lambda: rng.sample_keys(0)).dtype)
@@ -139,16 +148,15 @@ class _Shapes:
     def step(self) -> Any:
         """The body of that loop, on one device of the mesh: its own samples and the whole of the weights."""
         body = _loop_body(self.loop().jaxpr.jaxpr)
-        place = SingleDeviceSharding(self.mesh.devices.flat[0])
-        arguments = [jax.ShapeDtypeStruct(var.shape, var.dtype, sharding=place) for var in body.in_avals]
+        arguments = [jax.ShapeDtypeStruct(var.shape, var.dtype, sharding=self._first) for var in body.in_avals]
         return jax.jit(core.jaxpr_as_fun(body)).trace(*arguments)
 
     def encode(self) -> Any:
         pictures = self._rows(self.resolution, self.resolution, 3)
-        return programs.encode.trace(*self._weights(self.networks.vae), pictures, self._keys(), None)
+        return programs.encode.trace(*self._weights(self.networks.vae), pictures, self._keys(), None, mesh=self.mesh)
 
     def decode(self) -> Any:
-        return programs.decode.trace(*self._weights(self.networks.vae), self._latents())
+        return programs.decode.trace(*self._weights(self.networks.vae), self._latents(), mesh=self.mesh)
 
     def attention(self) -> Any:
         """Attention of a picture's tokens to each other, projections included, at the finest level that has it."""
@@ -156,18 +164,16 @@ class _Shapes:
         level = next(i for i, block in enumerate(config.down_block_types) if "CrossAttn" in block)
         side, channels = self._latents().shape[1] // 2**level, config.block_out_channels[level]
         example = self.networks.unet.down_blocks[level].attentions[0].transformer_blocks[0].attn1
-        tokens = self._rows(side**2, channels, dtype=self.networks.unet.dtype)
-        tokens = tokens.update(shape=(2 * self.batch, *tokens.shape[1:]))
-        graphdef, state = self._weights(example)
+        tokens = self._guided(side**2, channels, dtype=self.networks.unet.dtype)
+        graphdef, state = self._weights(example, self._first)
         return jax.jit(lambda state, tokens: nnx.merge(graphdef, state)(tokens)).trace(state, tokens)
 
     def text(self, name: str) -> Any:
-        """One text encoder on the prompts and the negative prompts of all samples."""
+        """One text encoder on the prompts and the negative prompts of one device's samples."""
         network = self.networks.texts[name]
-        ids = self._rows(network.config.max_position_embeddings, dtype=jnp.int32)
-        ids = ids.update(shape=(2 * self.batch, *ids.shape[1:]))
+        ids = self._guided(network.config.max_position_embeddings, dtype=jnp.int32)
         penultimate = self.networks.unet.config.takes_sizes
-        return programs.read_prompts.trace(*self._weights(network), ids, penultimate=penultimate)
+        return programs.read_prompts.trace(*self._weights(network, self._first), ids, penultimate=penultimate)
 
 
 def _loop_body(jaxpr: core.Jaxpr) -> core.ClosedJaxpr | None:

@@ -135,11 +135,13 @@ class Flight:
 
     def _encode(self, pixels: np.ndarray) -> programs.Posterior:
         graphdef, vae = self._pipe.split_vae
-        return programs.posterior(graphdef, whole(vae), self._placed(pixels), tile_size=self._tile_size)
+        options = dict(mesh=self._pipe.mesh, tile_size=self._tile_size)
+        return programs.posterior(graphdef, whole(vae), self._placed(pixels), **options)
 
     def _decode(self, latents: np.ndarray) -> jax.Array:
         graphdef, vae = self._pipe.split_vae
-        return programs.decode(graphdef, whole(vae), self._placed(latents), tile_size=self._tile_size)
+        options = dict(mesh=self._pipe.mesh, tile_size=self._tile_size)
+        return programs.decode(graphdef, whole(vae), self._placed(latents), **options)
 
     def _landed(self, leaving: Leaving) -> Iterator[Made]:
         """Fetches samples that have left their slots; hands them out, or on to the decoder."""

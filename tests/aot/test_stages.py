@@ -3,7 +3,8 @@
 import pytest
 
 from img2img_jax import make_mesh
-from img2img_jax.aot import count_flops, measure, stages
+from img2img_jax.aot import count_flops, measure, slice_devices, stages
+from img2img_jax.models import attention_tpu
 
 SLICE = "v5e:16x16"
 
@@ -27,6 +28,33 @@ def test_a_step_is_a_turn_of_the_loop_and_grows_with_the_samples(tiny_networks, 
     (more,) = stages(tiny_networks, mesh, resolution=16, samples=3, names=["step"])
     assert 0 < flops(step) == flops(loop)
     assert flops(more) == 3 * flops(step)
+
+
+def test_flops_are_those_of_one_device(tiny_networks, mesh):
+    one, all_ = (
+        {stage.name: flops(stage) for stage in stages(tiny_networks, on, resolution=16, samples=2)}
+        for on in (make_mesh(devices=mesh.devices.flat[:1]), mesh)
+    )
+    assert one == all_
+
+
+def test_a_text_encoder_multiplies_all_but_its_embeddings(tiny_networks, mesh):
+    (text,) = stages(tiny_networks, mesh, resolution=16, samples=3, names=["text_encoder"])
+    config = tiny_networks.texts["text_encoder"].config
+    width, tokens = config.hidden_size, config.max_position_embeddings
+    products = 4 * width**2 + 2 * width * config.intermediate_size + 2 * tokens * width
+    assert flops(text) == 2 * 3 * tokens * config.num_hidden_layers * 2 * products
+
+
+@pytest.mark.parametrize("name", ["encode", "decode"])
+def test_the_flash_kernel_of_the_vae_runs_on_each_device(tiny_networks, monkeypatch, name):
+    monkeypatch.setattr(attention_tpu, "VECTOR_MEMORY", 0)  # attention among 32 x 32 latents is long already
+    (stage,) = stages(
+        tiny_networks, make_mesh(devices=slice_devices("v5e:2x2")), resolution=64, samples=1, names=[name]
+    )
+    figures = measure(stage, "v5e:2x2", 64)
+    assert figures.kernels and figures.kernel_flops
+    assert figures.collectives == {}
 
 
 def test_devices_denoise_without_a_word_to_each_other(tiny_networks, mesh):
