@@ -3,7 +3,7 @@
 import pytest
 
 from img2img_jax import make_mesh
-from img2img_jax.aot import count_flops, measure, slice_devices, stages
+from img2img_jax.aot import count_flops, measure, stages
 from img2img_jax.models import attention_tpu
 
 SLICE = "v5e:16x16"
@@ -47,11 +47,10 @@ def test_a_text_encoder_multiplies_all_but_its_embeddings(tiny_networks, mesh):
 
 
 @pytest.mark.parametrize("name", ["encode", "decode"])
-def test_the_flash_kernel_of_the_vae_runs_on_each_device(tiny_networks, monkeypatch, name):
+def test_the_flash_kernel_of_the_vae_runs_on_each_device(tiny_networks, tpu_slice, monkeypatch, name):
     monkeypatch.setattr(attention_tpu, "VECTOR_MEMORY", 0)  # attention among 32 x 32 latents is long already
-    (stage,) = stages(
-        tiny_networks, make_mesh(devices=slice_devices("v5e:2x2")), resolution=64, samples=1, names=[name]
-    )
+    mesh = make_mesh(devices=tpu_slice("v5e:2x2"))
+    (stage,) = stages(tiny_networks, mesh, resolution=64, samples=1, names=[name])
     figures = measure(stage, "v5e:2x2", 64)
     assert figures.kernels and figures.kernel_flops
     assert figures.collectives == {}
