@@ -7,7 +7,7 @@ import pytest
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import NamedSharding, PartitionSpec
 
-from img2img_jax.aot import hlo, slice_devices
+from img2img_jax.aot import hlo
 from img2img_jax.models import attention as seam
 from img2img_jax.models import attention_tpu
 from img2img_jax.parallel import axes_by_hand, batch_spec, make_mesh
@@ -63,8 +63,8 @@ def test_a_tpu_gets_its_way(always_long, tpu_place, flash, kernels):
 
 
 @pytest.mark.parametrize(("heads", "of_a_device"), [(4, 2), (3, 3)])
-def test_devices_that_share_their_samples_share_the_heads(heads, of_a_device):
-    mesh = make_mesh(tensor=2, devices=slice_devices("v5e:2x2"))
+def test_devices_that_share_their_samples_share_the_heads(tpu_slice, heads, of_a_device):
+    mesh = make_mesh(tensor=2, devices=tpu_slice("v5e:2x2"))
     samples = batch_spec(mesh)
     attend = jax.shard_map(
         attention_tpu.flash,
