@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from img2img_jax.models import attention_cpu, attention_tpu
 from img2img_jax.models.conv import conv
-from img2img_jax.models.layers import GroupNorm, Identity, LayerNorm
+from img2img_jax.models.layers import GroupNorm, Identity, LayerNorm, gelu
 from img2img_jax.models.on_cpu import on_cpu
 from img2img_jax.types import DType
 
@@ -111,7 +111,7 @@ class GEGLU(nnx.Module):
 
     def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n d"]:
         value, gate = jnp.split(self.proj(x), 2, axis=-1)
-        return value * jax.nn.gelu(gate, approximate=False)
+        return value * gelu(gate)
 
 
 class FeedForward(nnx.Module):

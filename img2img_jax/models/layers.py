@@ -14,6 +14,15 @@ from img2img_jax.models.conv import conv
 from img2img_jax.types import DType
 
 
+def gelu(x: Array) -> Array:
+    """x Phi(x) (Hendrycks & Gimpel 1606.08415), computed in float32 as PyTorch does it.
+
+    On a CPU erf takes four fifths of the time of the erfc in ``jax.nn.gelu``.
+    """
+    x32 = x.astype(jnp.float32)
+    return (0.5 * x32 * (1 + jax.lax.erf(x32 * math.sqrt(0.5)))).astype(x.dtype)
+
+
 def quick_gelu(x: Array) -> Array:
     """OpenAI CLIP's approximation of GELU."""
     return x * jax.nn.sigmoid(1.702 * x)
@@ -23,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
     "swish": jax.nn.silu,
     "relu": jax.nn.relu,
-    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu": gelu,
     "quick_gelu": quick_gelu,
 }
 

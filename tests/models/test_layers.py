@@ -1,5 +1,7 @@
 """Layers against their definitions."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,14 @@ import pytest
 from flax import nnx
 
 from img2img_jax.models.attention import attention
-from img2img_jax.models.layers import Downsample2D, GroupNorm, activation, sinusoidal_embedding, upsample_nearest
+from img2img_jax.models.layers import (
+    Downsample2D,
+    GroupNorm,
+    activation,
+    gelu,
+    sinusoidal_embedding,
+    upsample_nearest,
+)
 
 X = jax.random.normal(jax.random.key(0), (2, 5, 4, 8)) * 3 + 7
 
@@ -85,3 +94,12 @@ def test_sinusoidal_embedding_against_its_formula():
 def test_unknown_activation_is_named():
     with pytest.raises(ValueError, match="'selu'"):
         activation("selu")
+
+
+def test_gelu_is_the_exact_one():
+    x = np.linspace(-6, 6, 101, dtype=np.float32)
+    exact = [value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x.tolist()]
+    np.testing.assert_allclose(gelu(x), exact, atol=2e-6)
+    coarse = gelu(jnp.asarray(x, jnp.bfloat16))
+    assert coarse.dtype == jnp.bfloat16
+    np.testing.assert_allclose(coarse.astype(jnp.float32), exact, atol=0.02)
