@@ -92,7 +92,7 @@ def define_flags() -> flags.FlagValues:
     text("seed", "0", "Random seed, 0 to 4294967295; several: 0,1,2.")
     text("output", None, "PNG file, or folder for several pictures. Default: output.png, or output/.")
     text("from_png", None, "Repeat this picture, made by img2img; other flags override its parameters.")
-    text("model", None, "Folder or .safetensors file, here or at an address, or hub id. Default: the embedded model.")
+    text("model", None, "Folder or .safetensors file, here or at an address, hub id, emoji (default) or emoji-lcm.")
     text("revision", None, "Branch, tag or commit on the hub.")
     text("variant", None, 'Variant of the weight files, such as "fp16".')
     flags.DEFINE_multi_string(

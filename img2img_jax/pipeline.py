@@ -20,6 +20,7 @@ from img2img_jax import compilation_cache, programs, rng
 from img2img_jax import images as pictures
 from img2img_jax.arguments import finite, number
 from img2img_jax.checkpoints import (
+    EMBEDDED_MODEL,
     CheckpointError,
     Lora,
     TextualInversion,
@@ -56,7 +57,6 @@ from img2img_jax.partition import PARTITION, Partition, whole
 from img2img_jax.prompts import check_syntax, load_tokenizer
 from img2img_jax.types import DType
 
-EMBEDDED_MODEL = Path(__file__).with_name("assets") / "model"
 OUTPUT_TYPES = ("pil", "np", "latent")
 DTYPES = ("float32", "bfloat16")
 STRENGTH = 0.8
@@ -167,8 +167,8 @@ class Img2ImgPipeline:
         """Loads a checkpoint: a folder in the diffusers layout, or one file in the original one (safetensors).
 
         Args:
-          path_or_hub_id: a folder, a ``.safetensors`` file or a Hugging Face hub id; by default the model that ships
-            with the package.
+          path_or_hub_id: a folder, a ``.safetensors`` file, a Hugging Face hub id, or "emoji" or "emoji-lcm", the
+            models that ship with the package; by default the first of these two.
           dtype: of weights and computation, "float32" or "bfloat16"; norms, softmax and the solver stay float32.
           mesh: devices to split batches and weights over, from ``make_mesh``; the first device by default.
           partition: how the weights lie on the mesh, where its ``fsdp`` or ``tensor`` axis is longer than 1.

@@ -78,7 +78,7 @@ def run(works, peers, scratch):
     from img2img_jax import Img2ImgPipeline
     from img2img_jax.benchmarks.comparison import Comparison, compare, timed
     from img2img_jax.benchmarks.works import STRENGTHS, Inputs, Works
-    from img2img_jax.pipeline import EMBEDDED_MODEL
+    from img2img_jax.checkpoints import EMBEDDED_MODEL
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     large = _SUITE.value == "sd15"

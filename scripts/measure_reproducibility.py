@@ -21,8 +21,8 @@ def main(argv):
     from jax.sharding import Mesh
 
     from img2img_jax import Img2ImgPipeline
+    from img2img_jax.checkpoints import EMBEDDED_MODEL
     from img2img_jax.engine import Engine, Job
-    from img2img_jax.pipeline import EMBEDDED_MODEL
 
     picture = EMBEDDED_MODEL.with_name("demo") / "picture.png"
     samplers = ["ddim", "euler_a", "dpmpp_2m", "unipc"]

@@ -17,10 +17,9 @@ def main(argv):
     import numpy as np
     from flax import nnx
 
-    from img2img_jax.checkpoints import load_component
+    from img2img_jax.checkpoints import EMBEDDED_MODEL, load_component
     from img2img_jax.images import prepare, to_model
     from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig, vae_tiling
-    from img2img_jax.pipeline import EMBEDDED_MODEL
     from img2img_jax.programs import decode, encode
 
     def memory(program, *arguments, tile_size):

@@ -12,9 +12,9 @@ import pytest
 from flax import nnx
 
 from img2img_jax import programs
+from img2img_jax.checkpoints import EMBEDDED_MODEL
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig, UNet2DConditionConfig, UNet2DConditionModel
-from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.testing.tiny import random_images, tiny_pipeline
 
 # (floating-point operations, bytes), in millions: a UNet step with guidance, encoding and decoding one 64 px picture.

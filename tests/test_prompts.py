@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from absl import logging
 
-from img2img_jax.checkpoints import TokenizerSource
-from img2img_jax.pipeline import EMBEDDED_MODEL
+from img2img_jax.checkpoints import EMBEDDED_MODEL, TokenizerSource
 from img2img_jax.prompts import check_syntax, load_tokenizer, read_chunks, stack_chunks, tokenize
 from img2img_jax.testing.tiny import letter_tokenizer
 

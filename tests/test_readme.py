@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from img2img_jax import Img2ImgPipeline, ResolvedStart, cli
+from img2img_jax.checkpoints import EMBEDDED_MODEL
 from img2img_jax.diffusion.solvers import SCHEDULERS
 from img2img_jax.options import define_flags
-from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.testing.tiny import tiny_pipeline, tiny_sdxl_pipeline
 
 ROOT = Path(__file__).parents[1]

@@ -43,10 +43,11 @@ Strength, over 12 held-out pictures redrawn in another style (PSNR and SSIM to t
 ## Limits
 
 The sheets above are not selected. The UNet has seen about 152,000 samples, which is little, and it shows: it hears
-colour words, turns a drawing into a line drawing, fills outlines, and draws things of few parts so that they can be
-named (an apple, a penguin, a panda, a rainbow, a cactus, a skull). What has more parts, such as vehicles, birds and
-most faces, comes out as patches of its colours in about the right places at strengths above about 0.7 and in
-text-to-image, and edges are soft there. Style words other than line drawing change shading, and not always enough.
+colour words, turns a picture into a line drawing, fills line drawings (though the outline of what it does not know
+dissolves), and draws things of few parts so that they can be named (an apple, a penguin, a panda, a rainbow, a cactus,
+a skull). What has more parts, such as vehicles, birds and most faces, comes out as patches of its colours in about the
+right places at strengths above about 0.7 and in text-to-image, and edges are soft there. Style words other than line
+drawing change shading, and not always enough.
 CLIP's retrieval figures flatter it: the CLIP that judges is the one whose text tower conditioned the training; the
 judge, which had no part in it, sees less, above all of concepts never shown. Useful strengths are 0.2 to 0.7. What is
 neither a thing nor a colour nor a style word (counts, positions, actions) is not understood.

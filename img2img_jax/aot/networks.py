@@ -22,7 +22,6 @@ from img2img_jax.models import (
     UNet2DConditionModel,
 )
 from img2img_jax.models.attention import Attention
-from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.types import DType
 
 MODELS: Mapping[str, str] = {"sd15": "sd1", "sd21": "sd2", "sdxl": "sdxl", "sdxl-refiner": "sdxl-refiner"}
@@ -68,7 +67,7 @@ class Networks:
             family = FAMILIES[MODELS[model]]
             configs, scheduler = family.components, family.scheduler
         else:
-            checkpoint = open_checkpoint(EMBEDDED_MODEL if model == "emoji" else model)
+            checkpoint = open_checkpoint(model)
             configs = {name: component.config for name, component in checkpoint.components.items()}
             scheduler = checkpoint.scheduler_config
         networks = {name: _network(name, config, Path(model), dtype, flash) for name, config in configs.items()}

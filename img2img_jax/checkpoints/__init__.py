@@ -7,6 +7,7 @@ small ``KeyTable`` (``key_table``). A key that is missing, left over or misshape
 from img2img_jax.checkpoints.checkpoint import Checkpoint, TokenizerSource, open_checkpoint, tokenizer_name
 from img2img_jax.checkpoints.component import ShardingRule, fill, load_component, save_component
 from img2img_jax.checkpoints.digest import sha256, tree_digest, weight_digests
+from img2img_jax.checkpoints.embedded import EMBEDDED, EMBEDDED_MODEL
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.external_vae import open_vae
 from img2img_jax.checkpoints.hub import resolve
@@ -17,6 +18,8 @@ from img2img_jax.checkpoints.orbax_component import restore_orbax, save_orbax
 from img2img_jax.checkpoints.textual_inversion import TextualInversion, with_textual_inversions
 
 __all__ = [
+    "EMBEDDED",
+    "EMBEDDED_MODEL",
     "Checkpoint",
     "CheckpointError",
     "Lora",

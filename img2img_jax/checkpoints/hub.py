@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from img2img_jax.checkpoints.embedded import EMBEDDED
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.remote import fetch, is_address
 from img2img_jax.checkpoints.weight_files import WeightNames
@@ -25,8 +26,9 @@ def resolve(
     never pickles or whole-model files; what the cache holds is not fetched again.
 
     Args:
-      path_or_hub_id: a folder, a ``.safetensors`` file, an id such as ``"owner/name"``, or the address of a folder or
-        file such as ``"gs://bucket/model"`` (see ``remote.fetch``); what exists on this machine wins.
+      path_or_hub_id: a folder, a ``.safetensors`` file, the name of an embedded model (``EMBEDDED``), an id such as
+        ``"owner/name"``, or the address of a folder or file such as ``"gs://bucket/model"`` (see ``remote.fetch``).
+        What exists on this machine wins.
       revision: branch, tag or commit on the hub.
       variant: tag in the weights' file names, e.g. ``"fp16"``.
       weights: whether they are wanted; else only JSON and tokenizer files are fetched.
@@ -46,6 +48,8 @@ def resolve(
             f"{path} is neither a folder nor a .safetensors file; others (pickles such as .ckpt) can run code when "
             "opened and are refused. Convert it once, where you trust it, to safetensors"
         )
+    if name in EMBEDDED:
+        return resolve(EMBEDDED[name], revision=revision)
     patterns = weight_patterns(variant) if weights else list(_TEXTS)
     if is_address(name):
         if revision is not None:

@@ -14,6 +14,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from img2img_jax import images, metadata
+from img2img_jax.checkpoints import EMBEDDED_MODEL
 from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.engine import Engine
@@ -26,7 +27,7 @@ from img2img_jax.lab.results import Results
 from img2img_jax.metrics import Evaluator
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP
 from img2img_jax.parallel import make_mesh
-from img2img_jax.pipeline import EMBEDDED_MODEL, Img2ImgPipeline
+from img2img_jax.pipeline import Img2ImgPipeline
 from img2img_jax.reports import write_report
 from img2img_jax.runs import (
     Plan,

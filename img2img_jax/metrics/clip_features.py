@@ -12,10 +12,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from img2img_jax.checkpoints import ShardingRule, TokenizerSource, load_component, read_json, resolve
+from img2img_jax.checkpoints import EMBEDDED_MODEL, ShardingRule, TokenizerSource, load_component, read_json, resolve
 from img2img_jax.metrics.resize import normalised, to_square
 from img2img_jax.models import CLIPModel
-from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.prompts import load_tokenizer, tokenize
 from img2img_jax.types import TokenIds, UnitImage
 

@@ -5,7 +5,7 @@ import pytest
 from huggingface_hub import errors
 from huggingface_hub.utils import filter_repo_objects
 
-from img2img_jax.checkpoints import CheckpointError, resolve
+from img2img_jax.checkpoints import EMBEDDED, CheckpointError, resolve
 from img2img_jax.checkpoints.hub import weight_patterns
 
 REPOSITORY = [
@@ -66,6 +66,15 @@ def test_an_existing_folder_wins_over_a_hub_id(tmp_path, hub, monkeypatch):
     (tmp_path / "owner" / "name").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert resolve("owner/name") == Path("owner/name")
+    assert hub.calls == []
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_embedded_model_has_a_name_unless_a_folder_has_it(name, tmp_path, hub, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve(name) == EMBEDDED[name]
+    (tmp_path / name).mkdir()
+    assert resolve(name) == Path(name)
     assert hub.calls == []
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from img2img_jax.checkpoints import EMBEDDED_MODEL
 from img2img_jax.metrics import METRICS
 from img2img_jax.metrics.ms_ssim import SMALLEST, ms_ssim
-from img2img_jax.pipeline import EMBEDDED_MODEL
 
 NOISE = np.float32([0, 0.02, 0.05, 0.1, 0.2, 0.4])
 FIDELITY = [name for name, metric in METRICS.items() if "prompt" not in metric.inputs]

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from img2img_jax import programs
-from img2img_jax.checkpoints import load_component
+from img2img_jax.checkpoints import EMBEDDED_MODEL, load_component
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig, AutoencoderTiny, AutoencoderTinyConfig, vae_tiling
 from img2img_jax.models.vae_tiling import TileRow, check_tile_size
-from img2img_jax.pipeline import EMBEDDED_MODEL
 from img2img_jax.testing.tiny import random_model
 
 TILE = 128  # pixels, of the embedded VAE's tiles below

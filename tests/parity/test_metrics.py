@@ -15,14 +15,13 @@ from scipy import ndimage
 from skimage import color, feature, metrics
 from torch import nn
 
-from img2img_jax.checkpoints import load_component, save_component
+from img2img_jax.checkpoints import EMBEDDED_MODEL, load_component, save_component
 from img2img_jax.metrics import Evaluator
 from img2img_jax.metrics.canny import canny
 from img2img_jax.metrics.clip_features import EMBEDDED_CLIP
 from img2img_jax.metrics.ms_ssim import WEIGHTS, ms_ssim
 from img2img_jax.metrics.ssim import ssim
 from img2img_jax.models import ViTModel
-from img2img_jax.pipeline import EMBEDDED_MODEL
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
