@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import sys
 from pathlib import Path
 
 import jax
 from absl import logging
+
+from img2img_jax.user_cache import user_cache
 
 VARIABLE = "IMG2IMG_JAX_CACHE"
 """Environment variable: a folder in place of the user's cache folder, or "off"."""
@@ -29,7 +30,7 @@ def folder() -> Path | None:
     chosen = os.environ.get(VARIABLE, "")
     if chosen.lower() == "off":
         return None
-    base = Path(chosen) if chosen else _user_cache() / "img2img_jax"
+    base = Path(chosen) if chosen else user_cache()
     return base.expanduser() / f"xla-{_processor()}"
 
 
@@ -49,14 +50,6 @@ def enable() -> None:
     jax.config.update("jax_compilation_cache_dir", str(place))
     jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
-
-
-def _user_cache() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if sys.platform == "win32" and "LOCALAPPDATA" in os.environ:
-        return Path(os.environ["LOCALAPPDATA"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _processor() -> str:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from img2img_jax.checkpoints.errors import CheckpointError
+from img2img_jax.user_cache import user_cache
 
 # A web server has no folders: what is under such an address is mostly a page, like that of a model on the hub.
 _ADDRESS = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]+://.+")
@@ -24,7 +25,7 @@ def is_address(name: str) -> bool:
 
 
 def fetch(address: str, patterns: Sequence[str], ignored: Sequence[str] = ()) -> Path:
-    """The copy of a folder, or of a single file, in ``$XDG_CACHE_HOME/img2img_jax`` (``~/.cache`` by default).
+    """The copy of a folder, or of a single file, in the user's cache folder (``user_cache``).
 
     What has not changed is not fetched again; what has gets a folder of its own, beside the one before.
 
@@ -43,7 +44,7 @@ def fetch(address: str, patterns: Sequence[str], ignored: Sequence[str] = ()) ->
         store, root = fsspec.core.url_to_fs(address)
         files = _wanted(store, root, patterns, ignored)
         versions = sorted((name, store.ukey(path)) for name, path in files.items())
-        folder = _cache() / hashlib.sha256(repr((address, versions)).encode()).hexdigest()[:32]
+        folder = user_cache() / "remote" / hashlib.sha256(repr((address, versions)).encode()).hexdigest()[:32]
         if files and not folder.exists():
             _copy(store, files, folder)
     except CheckpointError:
@@ -53,10 +54,6 @@ def fetch(address: str, patterns: Sequence[str], ignored: Sequence[str] = ()) ->
     if not files:
         raise CheckpointError(f"{address} holds no file of a checkpoint; check the spelling and who may read it")
     return folder / PurePosixPath(root).name if [*files.values()] == [root] else folder
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "img2img_jax" / "remote"
 
 
 def _wanted(store: Any, root: str, patterns: Sequence[str], ignored: Sequence[str]) -> dict[str, str]:

@@ -105,8 +105,9 @@ def finetune(
             "this UNet is distilled to few steps (it takes a guidance embedding), which fine-tuning would undo; "
             "fine-tune the model it was distilled from"
         )
-    start = _claim(Path(workdir), _facts(pipe, captioned_inputs(folder), config), config.steps)
-    samples = CaptionedLatents(pipe, folder, flip=config.flip)
+    inputs = captioned_inputs(folder)
+    start = _claim(Path(workdir), _facts(pipe, inputs, config), config.steps)
+    samples = CaptionedLatents(pipe, inputs, flip=config.flip)
     graphdef, params = nnx.split(pipe.unet)
     trained, frozen = params, None
     if config.lora is not None:
@@ -189,7 +190,7 @@ def _claim(workdir: Path, facts: dict[str, Any], steps: int) -> int:
 
 
 class CaptionedLatents:
-    """A folder of captioned pictures as a pipeline's networks see them.
+    """Captioned pictures as a pipeline's networks see them.
 
     Attributes:
       latents: float32 [pictures, 1 or 2, h, w, c], scaled; of the picture and its mirror image.
@@ -197,8 +198,7 @@ class CaptionedLatents:
         pictures + 1.
     """
 
-    def __init__(self, pipe: Img2ImgPipeline, folder: str | Path, *, flip: bool):
-        inputs = captioned_inputs(folder)
+    def __init__(self, pipe: Img2ImgPipeline, inputs: list[Input], *, flip: bool):
         side = pipe.native_size
         pixels = prepare_batch([item.path for item in inputs], height=side, width=side)
         views = [pixels, pixels[:, :, ::-1]] if flip else [pixels]

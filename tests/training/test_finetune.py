@@ -11,7 +11,7 @@ from flax import nnx
 from PIL import Image
 
 from img2img_jax.testing.tiny import random_images, tiny_pipeline, tiny_sdxl_pipeline
-from img2img_jax.training.finetune import CaptionedLatents, FineTuneConfig, finetune
+from img2img_jax.training.finetune import CaptionedLatents, FineTuneConfig, captioned_inputs, finetune
 from img2img_jax.training.lora import EVERY_LAYER, LoraConfig, save_adapters
 
 STEPS = 60
@@ -66,7 +66,7 @@ def test_adapters_saved_on_their_own_make_the_tuned_pipeline(folder, tmp_path):
 
 def test_mirrors_captions_and_dropout(folder):
     pipe = tiny_pipeline()
-    samples = CaptionedLatents(pipe, folder, flip=True)
+    samples = CaptionedLatents(pipe, captioned_inputs(folder), flip=True)
     assert samples.latents.shape[:2] == (3, 2)
     assert not np.array_equal(samples.latents[:, 0], samples.latents[:, 1])
     assert len(samples.conditions.text) == 4
