@@ -6,12 +6,15 @@ keep them out of it: a flash kernel, and the two products in blocks. docs/tpu.md
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from img2img_jax.parallel import TENSOR
+from img2img_jax.parallel import TENSOR, batch_axes
 
 VECTOR_MEMORY = 2**27
 """Bytes of vector memory of a v5e or v6e core. Scores that fit never leave it, and the plain formula does as well."""
@@ -38,15 +41,20 @@ def flash(
     """Attention that never holds all scores (Dao et al. 2205.14135), by the Pallas kernel that comes with JAX.
 
     Lengths are padded to whole blocks, and what is padded is masked; heads wider than ``LANES`` are padded to a
-    multiple of it. Differentiable, once. Where a ``tensor`` axis is left to the compiler, which cannot split a kernel,
-    every device of it takes its heads; all of them, if they do not divide.
+    multiple of it. Differentiable, once. Where axes of the mesh are left to the compiler, which cannot split a kernel,
+    every device takes its samples and its heads; all of them, if they do not divide.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if TENSOR not in mesh.auto_axes:
+    if not mesh.auto_axes:
         return _flash(q, k, v)
-    heads = PartitionSpec(None, None, TENSOR if q.shape[2] % mesh.shape[TENSOR] == 0 else None)
-    by_heads = jax.shard_map(_flash, in_specs=heads, out_specs=heads, axis_names={TENSOR}, check_vma=False)
-    return by_heads(q, k, v)
+
+    def split(size: int, axes: Sequence[str]) -> tuple[str, ...] | None:
+        axes = tuple(axis for axis in axes if axis in mesh.auto_axes)
+        return axes if axes and size % math.prod(mesh.shape[axis] for axis in axes) == 0 else None
+
+    spec = PartitionSpec(split(q.shape[0], batch_axes(mesh)), None, split(q.shape[2], (TENSOR,)))
+    on_each = jax.shard_map(_flash, in_specs=spec, out_specs=spec, axis_names=set(mesh.auto_axes), check_vma=False)
+    return on_each(q, k, v)
 
 
 def _flash(q: Array, k: Array, v: Array) -> Array:

@@ -21,6 +21,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 from absl import logging
+from jax.sharding import Mesh
 
 from img2img_jax.parallel import make_mesh, replicated, shard_batch
 from img2img_jax.partition import PARTITION, Partition, placed, rematerialised
@@ -73,7 +74,7 @@ def fit(
     workdir: str | Path,
     frozen: Any = None,
     evaluate: Callable[[Params, int], Mapping[str, float]] | None = None,
-    mesh: jax.sharding.Mesh | None = None,
+    mesh: Mesh | None = None,
     partition: Partition = PARTITION,
 ) -> TrainState:
     """Trains ``params`` until ``config.steps``, from the newest checkpoint in ``workdir`` if there is one.
@@ -103,7 +104,7 @@ def fit(
     state = _initial_state(params, transform, partition, mesh)
     split = rematerialised(loss, (partition.specs(params, mesh), partition.specs(frozen, mesh)), mesh)
     places = (jax.tree.map(lambda leaf: leaf.sharding, state), replicated(mesh))
-    update = partial(_update_step(split, transform, config, places), seed=np.uint32(config.seed))
+    update = partial(update_step(split, transform, config, places, mesh), seed=np.uint32(config.seed))
     options = ocp.CheckpointManagerOptions(max_to_keep=config.keep)
     with ocp.CheckpointManager(workdir / "checkpoints", options=options) as checkpoints:
         newest = checkpoints.latest_step()
@@ -171,11 +172,19 @@ def _initial_state(
     return jax.jit(build, out_shardings=places)(placed(params, places.params))
 
 
-def _update_step(loss: Loss, transform: optax.GradientTransformation, config: FitConfig, places: Any):
+def update_step(loss: Loss, transform: optax.GradientTransformation, config: FitConfig, places: Any, mesh: Mesh):
+    """One update, compiled: ``(state, frozen, batch, *, seed) -> (state, metrics)``; the state is donated.
+
+    Args:
+      places: where the new state and the metrics lie.
+      mesh: all of them are on. The loss sees it, so that kernels which the compiler cannot split are split by hand.
+    """
+
     @partial(jax.jit, donate_argnums=0, out_shardings=places)
     def update(state: TrainState, frozen: Any, batch: Batch, *, seed: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, batch, key)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, batch, key)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
