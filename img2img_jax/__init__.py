@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from img2img_jax.xla_flags import leave_sums_to_ynnpack
+
 if TYPE_CHECKING:
     from img2img_jax.diffusion.scheduler import Scheduler
     from img2img_jax.diffusion.strength import ResolvedStart
@@ -32,6 +34,9 @@ __all__ = [
     "find_strength",
     "make_mesh",
 ]
+
+# Before anything here uses a device.
+leave_sums_to_ynnpack()
 
 
 def __getattr__(name: str):

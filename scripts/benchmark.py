@@ -14,6 +14,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 from absl import app, flags
 
@@ -21,14 +22,16 @@ SUITES = {
     "quick": ("unet_step", "vae_encode", "vae_decode", "picture", "cold_start"),
     "embedded": ("unet_step", "vae_encode", "vae_decode", "picture", "sweep", "train_step", "cold_start"),
     "sd15": ("unet_step", "vae_encode", "vae_decode", "picture", "cold_start"),
+    "sdxl": ("unet_step",),
 }
+SIZES = {"sd15": ["256", "512"], "sdxl": ["1024"]}
 BOUNDS = {"torch": 1e-3, "torch_compile": 1e-3, "torch_bf16": 0.2}
 """Relative error up to which a peer does the same work; bfloat16 has 8 bits."""
 
-_SUITE = flags.DEFINE_enum("suite", "quick", list(SUITES), "The embedded model, or Stable Diffusion 1.5's shapes.")
+_SUITE = flags.DEFINE_enum("suite", "quick", list(SUITES), "The embedded model, or Stable Diffusion's shapes.")
 _WORKS = flags.DEFINE_list("works", None, "Some works of the suite; all by default.")
 _PEERS = flags.DEFINE_list("peers", ["torch"], "torch, torch_compile, torch_bf16, flax.")
-_SIZES = flags.DEFINE_list("sizes", ["256", "512"], "Sides in pixels, for the suite sd15.")
+_SIZES = flags.DEFINE_list("sizes", None, f"Sides in pixels; by default the embedded model's, and {SIZES}.")
 _PICTURES = flags.DEFINE_integer("pictures", 20, "Pictures in the sweep over ten strengths.")
 _BATCH = flags.DEFINE_integer("train_pictures", 16, "Half the batch of the training step.")
 _STEPS = flags.DEFINE_integer("steps", None, "Of a picture; by default 20, and 4 for the suite sd15.")
@@ -46,8 +49,6 @@ def main(argv):
         raise app.UsageError(f"--works: {sorted(unknown)} not in the suite {_SUITE.value}: {SUITES[_SUITE.value]}")
     if unknown := set(_PEERS.value) - set(BOUNDS) - {"flax"}:
         raise app.UsageError(f"--peers: {sorted(unknown)} not known; known: {sorted(BOUNDS)} and flax")
-    # PyTorch's threads spin while they wait for each other: with others on the cores, that multiplies its times.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from img2img_jax.benchmarks.comparison import markdown
 
     with tempfile.TemporaryDirectory() as folder:
@@ -73,28 +74,33 @@ def peers():
 
 def run(works, peers, scratch):
     import torch
-    from benchmark_torch import TorchWorks, load, make_sd15
+    from benchmark_torch import TorchWorks, load, make_sd15, same_unet
 
     from img2img_jax import Img2ImgPipeline
     from img2img_jax.benchmarks.comparison import Comparison, compare, timed
+    from img2img_jax.benchmarks.random_unet import random_unet
     from img2img_jax.benchmarks.works import STRENGTHS, Inputs, Works
     from img2img_jax.checkpoints import EMBEDDED_MODEL
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    large = _SUITE.value == "sd15"
-    folder = make_sd15(_FOLDER.value or Path(scratch) / "sd15") if large else EMBEDDED_MODEL
-    steps = _STEPS.value or (4 if large else 20)
-    for size in map(int, _SIZES.value) if large else [None]:
-        if "cold_start" in works:
-            yield from cold_start(folder, size or 64, steps, scratch)
+    suite, sizes = _SUITE.value, _SIZES.value or SIZES.get(_SUITE.value, ["64"])
+    folder = make_sd15(_FOLDER.value or Path(scratch) / "sd15") if suite == "sd15" else EMBEDDED_MODEL
+    steps = _STEPS.value or (4 if suite == "sd15" else 20)
+    if "cold_start" in works:
+        for size in sizes:
+            yield from cold_start(folder, size, steps, scratch)
     if set(works) <= {"cold_start"}:
         return
-    pipe, reference = Img2ImgPipeline.from_pretrained(folder), load(folder)
-    for size in map(int, _SIZES.value) if large else [pipe.native_size]:
+    if suite == "sdxl":
+        pipe = SimpleNamespace(unet=random_unet("sdxl"), vae_scale_factor=8)
+        reference = SimpleNamespace(unet=same_unet(pipe.unet))
+    else:
+        pipe, reference = Img2ImgPipeline.from_pretrained(folder), load(folder)
+    for size in map(int, sizes):
         for peer in peers:
             for name in [work for work in works if work != "cold_start"]:
                 count = {"sweep": _PICTURES.value, "train_step": _BATCH.value}.get(name, 1)
-                inputs = Inputs.draw(pipe, count=count, side=size)
+                inputs = Inputs.draw(pipe.unet.config, count=count, side=size, factor=pipe.vae_scale_factor)
                 ours, theirs = Works(pipe, inputs), TorchWorks(reference, inputs, peer)
                 if name == "train_step" and peer != "torch":
                     continue

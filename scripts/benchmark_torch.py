@@ -5,14 +5,18 @@ Part of scripts/benchmark.py. Needs torch, diffusers and transformers.
 
 import copy
 import itertools
+from functools import cached_property
 from pathlib import Path
 
 import diffusers
 import numpy as np
 import torch
 import transformers
+from flax import nnx
 
 from img2img_jax.benchmarks.works import GUIDANCE, STEPS, STRENGTH, STRENGTHS
+from img2img_jax.checkpoints.component import split
+from img2img_jax.checkpoints.parameters import key_of, to_torch
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, letter_tokenizer
 
 
@@ -24,23 +28,58 @@ def nhwc(tensor):
     return np.moveaxis(tensor.float().numpy(), 1, -1)
 
 
+def with_weights(network, config, tensors):
+    """A network of the same class on given tensors, none of them copied."""
+    with torch.device("meta"):
+        made = network.from_config(config)
+    made.load_state_dict(tensors, assign=True)
+    return made.eval()
+
+
+def cast(network, dtype):
+    return with_weights(network, network.config, {key: t.to(dtype) for key, t in network.state_dict().items()})
+
+
+def same_unet(unet: nnx.Module):
+    """diffusers' UNet on the weights of ours: two copies of SDXL's would not fit the memory of many machines.
+
+    PyTorch multiplies by a transposed matrix as fast as by another. Convolutions get a copy in PyTorch's order.
+    """
+    tensors = {}
+    for path, parameter in split(unet)[1]:
+        values = to_torch(path, np.asarray(parameter[...]))
+        tensors[key_of(path)] = torch.from_numpy(np.ascontiguousarray(values) if values.ndim == 4 else values)
+    return with_weights(diffusers.UNet2DConditionModel, unet.config.to_dict(), tensors)
+
+
 class TorchWorks:
     """As `Works`. Peers: "torch" (eager, float32), "torch_compile" (of UNet and VAE), "torch_bf16"."""
 
     def __init__(self, pipe, inputs, peer):
         self.inputs, self.dtype = inputs, torch.bfloat16 if peer == "torch_bf16" else torch.float32
-        self.unet, self.vae, self.pipe = pipe.unet, pipe.vae, pipe
+        self.pipe, self.peer, self.unet = pipe, peer, pipe.unet
         if peer == "torch_bf16":
-            self.unet, self.vae = (copy.deepcopy(module).to(self.dtype) for module in (pipe.unet, pipe.vae))
+            self.unet = cast(pipe.unet, self.dtype)
         if peer == "torch_compile":
             self.unet = torch.compile(pipe.unet)
-            self.vae = copy.copy(pipe.vae)
-            self.vae.encode, self.vae.decode = torch.compile(pipe.vae.encode), torch.compile(pipe.vae.decode)
-        parts = pipe.components | {"unet": self.unet, "vae": self.vae}
-        self.pipe = diffusers.StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
-        if peer == "torch_bf16":
-            self.pipe.text_encoder = copy.deepcopy(pipe.text_encoder).to(self.dtype)
-        self.pipe.set_progress_bar_config(disable=True)
+
+    @cached_property
+    def vae(self):
+        if self.peer == "torch_bf16":
+            return cast(self.pipe.vae, self.dtype)
+        vae = copy.copy(self.pipe.vae)
+        if self.peer == "torch_compile":
+            vae.encode, vae.decode = torch.compile(self.pipe.vae.encode), torch.compile(self.pipe.vae.decode)
+        return vae
+
+    @cached_property
+    def img2img(self):
+        parts = self.pipe.components | {"unet": self.unet, "vae": self.vae}
+        if self.peer == "torch_bf16":
+            parts["text_encoder"] = copy.deepcopy(parts["text_encoder"]).to(self.dtype)
+        made = diffusers.StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+        made.set_progress_bar_config(disable=True)
+        return made
 
     def _given(self, array):
         return nchw(array).to(self.dtype)
@@ -55,7 +94,8 @@ class TorchWorks:
     def unet_step(self):
         given = self.inputs
         x, text = self._given(given.latents), torch.from_numpy(given.text).to(self.dtype)
-        return self._without_grad(lambda: self.unet(x, given.timestep, text).sample)
+        added = given.added and {k: torch.from_numpy(v) for k, v in given.added._asdict().items()}
+        return self._without_grad(lambda: self.unet(x, given.timestep, text, added_cond_kwargs=added).sample)
 
     def vae_encode(self):
         images = self._given(2 * self.inputs.pictures - 1)
@@ -72,7 +112,7 @@ class TorchWorks:
         def call():
             draws = iter([given.latents[:count], given.noise[:count]])
             with _Draws(lambda: self._given(next(draws))), torch.inference_mode():
-                return self.pipe(
+                return self.img2img(
                     ["red apple, 3d style"] * count,
                     image=pictures,
                     strength=strength,

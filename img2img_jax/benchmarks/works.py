@@ -12,7 +12,9 @@ from flax import nnx
 
 from img2img_jax import programs
 from img2img_jax.benchmarks.comparison import Work
+from img2img_jax.models import UNet2DConditionConfig
 from img2img_jax.pipeline import Img2ImgPipeline
+from img2img_jax.types import AddedConditions
 
 STEPS, GUIDANCE, STRENGTH = 20, 4.0, 0.8
 STRENGTHS = tuple(np.linspace(0.1, 1.0, 10).round(1).tolist())
@@ -27,6 +29,7 @@ class Inputs:
       latents: [2 B, h, w, c], standard normal: those of a network step with guidance; ``noise`` likewise.
       text: [2 B, L, d], standard normal.
       timestep: of the step.
+      added: of models that take a pooled text and sizes (SDXL): [2 B, p] and [2 B, 6]; None for others.
     """
 
     pictures: np.ndarray
@@ -34,18 +37,28 @@ class Inputs:
     noise: np.ndarray
     text: np.ndarray
     timestep: int = 501
+    added: AddedConditions | None = None
 
     @classmethod
-    def draw(cls, pipe: Img2ImgPipeline, *, count: int, side: int, tokens: int = 77, seed: int = 0) -> Inputs:
-        """For ``count`` pictures of ``side`` pixels and the networks of ``pipe``."""
-        rng, small = np.random.default_rng(seed), side // pipe.vae_scale_factor
-        shape = (2 * count, small, small, pipe.vae.config.latent_channels)
+    def draw(
+        cls, config: UNet2DConditionConfig, *, count: int, side: int, factor: int, tokens: int = 77, seed: int = 0
+    ) -> Inputs:
+        """For ``count`` pictures of ``side`` pixels, and a VAE whose latents have ``factor`` pixels a side."""
+        rng, small = np.random.default_rng(seed), side // factor
+        shape = (2 * count, small, small, config.in_channels)
         return cls(
             pictures=rng.random((count, side, side, 3), np.float32),
             latents=rng.standard_normal(shape, np.float32),
             noise=rng.standard_normal(shape, np.float32),
-            text=rng.standard_normal((2 * count, tokens, pipe.unet.config.cross_attention_dim), np.float32),
+            text=rng.standard_normal((2 * count, tokens, config.cross_attention_dim), np.float32),
+            added=_added(config, rng, 2 * count, side) if config.takes_sizes else None,
         )
+
+
+def _added(config: UNet2DConditionConfig, rng: np.random.Generator, rows: int, side: int) -> AddedConditions:
+    sizes = np.asarray([side, side, 0, 0, side, side], np.float32)
+    pooled = config.projection_class_embeddings_input_dim - len(sizes) * config.addition_time_embed_dim
+    return AddedConditions(rng.standard_normal((rows, pooled), np.float32), np.tile(sizes, (rows, 1)))
 
 
 class Works:
@@ -60,11 +73,13 @@ class Works:
         given = self.inputs
 
         @jax.jit
-        def step(state: nnx.State, x: jax.Array, timestep: jax.Array, text: jax.Array) -> jax.Array:
-            return nnx.merge(graphdef, state)(x, timestep, text)
+        def step(
+            state: nnx.State, x: jax.Array, timestep: jax.Array, text: jax.Array, added: AddedConditions | None
+        ) -> jax.Array:
+            return nnx.merge(graphdef, state)(x, timestep, text, added=added)
 
         timestep = np.full(len(given.latents), given.timestep, np.float32)
-        return lambda: np.asarray(step(state, given.latents, timestep, given.text))
+        return lambda: np.asarray(step(state, given.latents, timestep, given.text, given.added))
 
     def vae_encode(self) -> Work:
         """Pictures to the mean of their posterior."""
