@@ -2,11 +2,14 @@
 
 python scripts/benchmark.py --suite=quick
 python scripts/benchmark.py --suite=sd15 --peers=torch,torch_bf16 --sizes=256,512 --works=unet_step --json=sd15.json
+python scripts/benchmark.py --suite=embedded --works=sweep --peers=flax --flax_python=old/bin/python
 
 Needs torch, diffusers and transformers. Results must agree before they are timed. A ratio says how many times as much
 the peer takes. The first picture of a process is timed with the compilation cache as it is, and with an empty one.
+The peer flax is diffusers' Flax pipeline, which is gone: it runs in an environment of its time (docs/performance.md).
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -25,12 +28,13 @@ SUITES = {
     "sdxl": ("unet_step",),
 }
 SIZES = {"sd15": ["256", "512"], "sdxl": ["1024"]}
-BOUNDS = {"torch": 1e-3, "torch_compile": 1e-3, "torch_bf16": 0.2}
+BOUNDS = {"torch": 1e-3, "torch_compile": 1e-3, "torch_bf16": 0.2, "flax": 1e-3}
 """Relative error up to which a peer does the same work; bfloat16 has 8 bits."""
 
 _SUITE = flags.DEFINE_enum("suite", "quick", list(SUITES), "The embedded model, or Stable Diffusion's shapes.")
 _WORKS = flags.DEFINE_list("works", None, "Some works of the suite; all by default.")
 _PEERS = flags.DEFINE_list("peers", ["torch"], "torch, torch_compile, torch_bf16, flax.")
+_FLAX_PYTHON = flags.DEFINE_string("flax_python", None, "Python of the environment that the peer flax needs.")
 _SIZES = flags.DEFINE_list("sizes", None, f"Sides in pixels; by default the embedded model's, and {SIZES}.")
 _PICTURES = flags.DEFINE_integer("pictures", 20, "Pictures in the sweep over ten strengths.")
 _BATCH = flags.DEFINE_integer("train_pictures", 16, "Half the batch of the training step.")
@@ -47,13 +51,13 @@ def main(argv):
     works = _WORKS.value or SUITES[_SUITE.value]
     if unknown := set(works) - set(SUITES[_SUITE.value]):
         raise app.UsageError(f"--works: {sorted(unknown)} not in the suite {_SUITE.value}: {SUITES[_SUITE.value]}")
-    if unknown := set(_PEERS.value) - set(BOUNDS) - {"flax"}:
-        raise app.UsageError(f"--peers: {sorted(unknown)} not known; known: {sorted(BOUNDS)} and flax")
+    if unknown := set(_PEERS.value) - set(BOUNDS):
+        raise app.UsageError(f"--peers: {sorted(unknown)} not known; known: {sorted(BOUNDS)}")
     from img2img_jax.benchmarks.comparison import markdown
 
-    with tempfile.TemporaryDirectory() as folder:
+    with flax_process(works) as flax, tempfile.TemporaryDirectory() as folder:
         done = []
-        for comparison in run(works, peers(), folder):
+        for comparison in run(works, _PEERS.value, folder, flax):
             print(comparison.row(), flush=True)
             done.append(comparison)
             if _JSON.value:
@@ -62,19 +66,27 @@ def main(argv):
     print("\n" + markdown(done))
 
 
-def peers():
-    """The peers that are installed."""
-    if "flax" in _PEERS.value:
-        # It needs diffusers below 0.37 and a JAX of its time, which this package does not run on.
-        import diffusers
+def flax_process(works):
+    """A context with the process of the peer flax, if it is asked for, or with None."""
+    if "flax" not in _PEERS.value:
+        return contextlib.nullcontext()
+    if _PEERS.value != ["flax"] or works != ["sweep"]:
+        # Another peer's or work's run would leave our side with compiled programs before its first sweep.
+        raise app.UsageError("--peers: flax does only a sweep, alone; use --suite=embedded --works=sweep --peers=flax")
+    if not _FLAX_PYTHON.value:
+        raise app.UsageError("--peers=flax needs --flax_python, the Python of an old environment: docs/performance.md")
+    from benchmark_child import Child
 
-        print(f"flax: left out, diffusers {diffusers.__version__} and this JAX have no Flax pipelines any more")
-    return [peer for peer in _PEERS.value if peer != "flax"]
+    # The peer compiles in every process; neither side may read what an earlier one has compiled.
+    os.environ["IMG2IMG_JAX_CACHE"] = "off"
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    return Child(_FLAX_PYTHON.value)
 
 
-def run(works, peers, scratch):
+def run(works, peers, scratch, flax):
     import torch
-    from benchmark_torch import TorchWorks, load, make_sd15, same_unet
+    from benchmark_child import FlaxWorks
+    from benchmark_torch import TorchWorks, load, make_leading, make_sd15, same_unet
 
     from img2img_jax import Img2ImgPipeline
     from img2img_jax.benchmarks.comparison import Comparison, compare, timed
@@ -83,8 +95,11 @@ def run(works, peers, scratch):
     from img2img_jax.checkpoints import EMBEDDED_MODEL
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    suite, sizes = _SUITE.value, _SIZES.value or SIZES.get(_SUITE.value, ["64"])
+    suite, sizes, clock = _SUITE.value, _SIZES.value or SIZES.get(_SUITE.value, ["64"]), _CLOCK.value
     folder = make_sd15(_FOLDER.value or Path(scratch) / "sd15") if suite == "sd15" else EMBEDDED_MODEL
+    if flax:
+        print("flax:", ", ".join(" ".join(pair) for pair in flax.ask("versions").items()), flush=True)
+        folder, clock = make_leading(Path(scratch) / "leading"), {"cpu": flax.cpu_seconds}.get(clock, clock)
     steps = _STEPS.value or (4 if suite == "sd15" else 20)
     if "cold_start" in works:
         for size in sizes:
@@ -95,13 +110,14 @@ def run(works, peers, scratch):
         pipe = SimpleNamespace(unet=random_unet("sdxl"), vae_scale_factor=8)
         reference = SimpleNamespace(unet=same_unet(pipe.unet))
     else:
-        pipe, reference = Img2ImgPipeline.from_pretrained(folder), load(folder)
+        pipe, reference = Img2ImgPipeline.from_pretrained(folder), None if flax else load(folder)
     for size in map(int, sizes):
         for peer in peers:
             for name in [work for work in works if work != "cold_start"]:
                 count = {"sweep": _PICTURES.value, "train_step": _BATCH.value}.get(name, 1)
                 inputs = Inputs.draw(pipe.unet.config, count=count, side=size, factor=pipe.vae_scale_factor)
-                ours, theirs = Works(pipe, inputs), TorchWorks(reference, inputs, peer)
+                ours = Works(pipe, inputs)
+                theirs = FlaxWorks(flax, folder, inputs) if flax else TorchWorks(reference, inputs, peer)
                 if name == "train_step" and peer != "torch":
                     continue
                 build = [getattr(side, name) for side in (ours, theirs)]
@@ -110,10 +126,10 @@ def run(works, peers, scratch):
                 sides, label = [method() for method in build], f"{name}, {size} px"
                 if name == "sweep":
                     label = f"{len(STRENGTHS)} strengths of {count} pictures"
-                    first = [timed(side, _CLOCK.value)[0] for side in sides]
+                    first = [timed(side, clock)[0] for side in sides]
                     yield Comparison(work=f"{label}, compiled", peer=peer, ours=(first[0],), peer_took=(first[1],))
                 rounds = max(1, _ROUNDS.value // 2) if name == "sweep" else _ROUNDS.value
-                yield compare(label, peer, *sides, rounds=rounds, bound=BOUNDS[peer], clock=_CLOCK.value)
+                yield compare(label, peer, *sides, rounds=rounds, bound=BOUNDS[peer], clock=clock)
 
 
 def cold_start(folder, size, steps, scratch):

@@ -5,6 +5,7 @@ Part of scripts/benchmark.py. Needs torch, diffusers and transformers.
 
 import copy
 import itertools
+import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import torch
 import transformers
 from flax import nnx
 
-from img2img_jax.benchmarks.works import GUIDANCE, STEPS, STRENGTH, STRENGTHS
+from img2img_jax.benchmarks.works import GUIDANCE, PROMPT, STEPS, STRENGTH, STRENGTHS
+from img2img_jax.checkpoints import EMBEDDED_MODEL
 from img2img_jax.checkpoints.component import split
 from img2img_jax.checkpoints.parameters import key_of, to_torch
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, letter_tokenizer
@@ -113,7 +115,7 @@ class TorchWorks:
             draws = iter([given.latents[:count], given.noise[:count]])
             with _Draws(lambda: self._given(next(draws))), torch.inference_mode():
                 return self.img2img(
-                    ["red apple, 3d style"] * count,
+                    [PROMPT] * count,
                     image=pictures,
                     strength=strength,
                     num_inference_steps=steps,
@@ -176,6 +178,23 @@ def load(folder):
     pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def make_leading(folder):
+    """Writes the embedded model under the one kind of DDIM that the old Flax pipelines know too; returns the folder.
+
+    Without zero terminal SNR, its pictures are poor. Everything is float32, and networks come as .bin files as well:
+    the old Flax classes read no others.
+    """
+    pipe, folder = load(EMBEDDED_MODEL), Path(folder)
+    changes = {"rescale_betas_zero_snr": False, "timestep_spacing": "leading", "set_alpha_to_one": False}
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config, **changes)
+    pipe.save_pretrained(folder)
+    for name in ("unet", "vae"):
+        getattr(pipe, name).save_pretrained(folder / name, safe_serialization=False)
+    # Today's transformers writes tokenizers in another format, which those of that time cannot read.
+    shutil.copytree(EMBEDDED_MODEL / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
+    return folder
 
 
 def make_sd15(folder):

@@ -68,18 +68,22 @@ def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+Clock = Callable[[], float]
+"""Seconds; only differences count."""
+
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def compare(
-    work: str, peer: str, ours: Work, theirs: Work, *, rounds: int, bound: float, clock: str = "wall"
+    work: str, peer: str, ours: Work, theirs: Work, *, rounds: int, bound: float, clock: str | Clock = "wall"
 ) -> Comparison:
     """Does the work in turn, ``rounds`` times each after one that is not timed but held to ``bound``.
 
     Who goes first changes from round to round, so that a machine that slows down slows both.
 
     Args:
-      clock: "wall", or "cpu" for the seconds that all cores spent on it: what counts where others use them too.
+      clock: "wall", or "cpu" for the seconds that all cores spent on it: what counts where others use them too; or
+        a clock, for a peer whose seconds pass in another process.
 
     Raises:
       Disagreement: the relative error exceeds ``bound``.
@@ -94,11 +98,12 @@ def compare(
     return Comparison(work=work, peer=peer, ours=(*took[ours],), peer_took=(*took[theirs],), agreement=error)
 
 
-def timed(work: Callable[[], Any], clock: str = "wall") -> tuple[float, Any]:
+def timed(work: Callable[[], Any], clock: str | Clock = "wall") -> tuple[float, Any]:
     """Seconds that a piece of work takes, and its result."""
-    begin = CLOCKS[clock]()
+    seconds = CLOCKS[clock] if isinstance(clock, str) else clock
+    begin = seconds()
     result = work()
-    return CLOCKS[clock]() - begin, result
+    return seconds() - begin, result
 
 
 def markdown(comparisons: Iterable[Comparison]) -> str:

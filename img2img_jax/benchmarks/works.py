@@ -16,7 +16,7 @@ from img2img_jax.models import UNet2DConditionConfig
 from img2img_jax.pipeline import Img2ImgPipeline
 from img2img_jax.types import AddedConditions
 
-STEPS, GUIDANCE, STRENGTH = 20, 4.0, 0.8
+PROMPT, STEPS, GUIDANCE, STRENGTH = "red apple, 3d style", 20, 4.0, 0.8
 STRENGTHS = tuple(np.linspace(0.1, 1.0, 10).round(1).tolist())
 
 
@@ -99,7 +99,7 @@ class Works:
 
         def call() -> np.ndarray:
             return self.pipe(
-                "red apple, 3d style",
+                PROMPT,
                 given.pictures,
                 strength=strength,
                 num_inference_steps=steps,

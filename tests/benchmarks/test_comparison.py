@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from img2img_jax.benchmarks import comparison
-from img2img_jax.benchmarks.comparison import Comparison, Disagreement, compare, markdown
+from img2img_jax.benchmarks.comparison import Comparison, Disagreement, compare, markdown, timed
 
 
 def works(monkeypatch, seconds, difference=0.0):
@@ -45,6 +45,10 @@ def test_nan_agrees_with_nothing(monkeypatch):
     ours, theirs, _ = works(monkeypatch, {"ours": 1.0, "theirs": 1.0}, difference=np.nan)
     with pytest.raises(Disagreement):
         compare("work", "torch", ours, theirs, rounds=1, bound=1e-3)
+
+
+def test_a_clock_may_be_given():
+    assert timed(lambda: "result", iter([1.0, 3.5]).__next__) == (2.5, "result")
 
 
 def test_record_and_table():
