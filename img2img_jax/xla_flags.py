@@ -15,7 +15,8 @@ FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 SUMS = "LIBRARY_FUSION_TYPE_REDUCE"
 
 MEASURED = ("0.10.",)
-"""Versions of jaxlib that know the flag. XLA ends a process over a flag it does not know: later ones are left alone."""
+"""Versions of jaxlib that know the flag. XLA ends a process over a flag it does not know: later ones are left alone,
+and a child process with another jaxlib needs an environment without ``XLA_FLAGS``."""
 
 
 def leave_sums_to_ynnpack() -> None:

@@ -4,6 +4,7 @@ Part of scripts/benchmark.py. The other end is scripts/benchmark_flax.py.
 """
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -28,8 +29,10 @@ class Child:
     def __init__(self, python, script=SCRIPT):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         try:
-            # -I: PYTHONPATH names packages for this Python, not for that one.
-            self.process = subprocess.Popen([python, "-I", script], text=True, **pipes)
+            # -I: PYTHONPATH names packages for this Python, not for that one. An XLA of another time ends over a flag
+            # that it does not know, and this package has set some.
+            environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+            self.process = subprocess.Popen([python, "-I", script], text=True, env=environment, **pipes)
         except OSError as error:
             raise PeerError(f"--flax_python={python} cannot be run: {error.strerror}; {REMEDY}") from error
 

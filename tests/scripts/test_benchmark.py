@@ -53,6 +53,12 @@ def fake(tmp_path):
     return start
 
 
+def test_flags_of_this_xla_are_kept_from_another(fake, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
+    with fake("def flags(self):\n  import os\n  return os.environ.get('XLA_FLAGS')") as child:
+        assert child.ask("flags") is None
+
+
 def test_answers_come_back_and_prints_do_not_disturb_them(fake):
     with fake("def double(self, x):\n  print('noise')\n  return 2 * x") as child:
         assert [child.ask("double", x=x) for x in (1, "ab")] == [2, "abab"]
