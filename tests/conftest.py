@@ -6,6 +6,8 @@ import pytest
 
 # Nothing of a test is kept for the next, nor in the user's home; compilations are counted.
 os.environ["IMG2IMG_JAX_CACHE"] = "off"
+# Most programs of the tests run once or twice: compiling them well takes longer than running them as they come.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 
 
 @pytest.fixture(scope="session")
