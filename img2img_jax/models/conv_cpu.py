@@ -107,7 +107,7 @@ def _by_channels(x: Array, kernel: Array) -> Array:
 
 def _by_strips(x: Array, kernel: Array) -> Array:
     b, h, w, c = x.shape
-    weights = lax.optimization_barrier(_transformed_weights(kernel))
+    weights = lax.optimization_barrier(_transformed_weights(kernel, after=x))
     row_bytes = -(-w // SIZE) * 36 * c * x.dtype.itemsize
     rows = max(1, min(-(-h // SIZE), STRIP_BYTES // row_bytes)) * SIZE
     strips = -(-h // rows)
@@ -147,8 +147,18 @@ def _transformed_pixels(x: Float[Array, "b 4h+2 4w+2 c"]) -> Float[Array, "6 6 b
     return _combined(B, every_fourth(_combined(B, every_fourth(x, 1), 0), 3), 1)
 
 
-def _transformed_weights(kernel: Float[Array, "3 3 c d"]) -> Float[Array, "36 c d"]:
-    return (G_TWICE @ kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
+def _transformed_weights(kernel: Float[Array, "3 3 c d"], after: Array | None = None) -> Float[Array, "36 c d"]:
+    """Four times as large as the kernel.
+
+    Args:
+      after: nothing is transformed before this is there, or a scheduler would make, and hold, the weights of all layers
+        first. A barrier does not keep it from that: XLA drops them before it schedules.
+    """
+    matrix = G_TWICE
+    if after is not None:
+        # Either value of the index picks the same matrix, which XLA does not know.
+        matrix = jnp.stack([G_TWICE, G_TWICE])[jnp.isnan(after.reshape(-1)[0]).astype(jnp.int32)]
+    return (matrix @ kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
 
 
 def _products(pixels: Float[Array, "36 n c"], weights: Float[Array, "36 c d"]) -> Float[Array, "36 n d"]:
