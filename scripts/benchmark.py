@@ -10,6 +10,7 @@ The peer flax is diffusers' Flax pipeline, which is gone: it runs in an environm
 """
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -85,13 +86,8 @@ def flax_process(works):
 
 def run(works, peers, scratch, flax):
     import torch
-    from benchmark_child import FlaxWorks
-    from benchmark_torch import TorchWorks, load, make_leading, make_sd15, same_unet
+    from benchmark_torch import make_leading, make_sd15
 
-    from img2img_jax import Img2ImgPipeline
-    from img2img_jax.benchmarks.comparison import Comparison, compare, timed
-    from img2img_jax.benchmarks.random_unet import random_unet
-    from img2img_jax.benchmarks.works import STRENGTHS, Inputs, Works
     from img2img_jax.checkpoints import EMBEDDED_MODEL
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -104,32 +100,57 @@ def run(works, peers, scratch, flax):
     if "cold_start" in works:
         for size in sizes:
             yield from cold_start(folder, size, steps, scratch)
-    if set(works) <= {"cold_start"}:
-        return
-    if suite == "sdxl":
-        pipe = SimpleNamespace(unet=random_unet("sdxl"), vae_scale_factor=8)
+    if works := [work for work in works if work != "cold_start"]:
+        pipe, peer_works = networks(folder, flax)
+        for size, peer, name in itertools.product(map(int, sizes), peers, works):
+            if name != "train_step" or peer == "torch":
+                yield from compared(name, size, peer, pipe, peer_works, steps, clock)
+
+
+def networks(folder, flax):
+    """Our pipeline, and a function from inputs and a peer's name to the peer's works."""
+    from benchmark_child import FlaxWorks
+    from benchmark_torch import TorchWorks, load, same_unet
+
+    from img2img_jax import Img2ImgPipeline
+
+    if flax:
+        return Img2ImgPipeline.from_pretrained(folder), lambda inputs, peer: FlaxWorks(flax, folder, inputs)
+    if _SUITE.value == "sdxl":
+        pipe = SimpleNamespace(unet=sdxl_unet(), vae_scale_factor=8)
         reference = SimpleNamespace(unet=same_unet(pipe.unet))
     else:
-        pipe, reference = Img2ImgPipeline.from_pretrained(folder), None if flax else load(folder)
-    for size in map(int, sizes):
-        for peer in peers:
-            for name in [work for work in works if work != "cold_start"]:
-                count = {"sweep": _PICTURES.value, "train_step": _BATCH.value}.get(name, 1)
-                inputs = Inputs.draw(pipe.unet.config, count=count, side=size, factor=pipe.vae_scale_factor)
-                ours = Works(pipe, inputs)
-                theirs = FlaxWorks(flax, folder, inputs) if flax else TorchWorks(reference, inputs, peer)
-                if name == "train_step" and peer != "torch":
-                    continue
-                build = [getattr(side, name) for side in (ours, theirs)]
-                if name == "picture":
-                    build = [partial(method, steps=steps) for method in build]
-                sides, label = [method() for method in build], f"{name}, {size} px"
-                if name == "sweep":
-                    label = f"{len(STRENGTHS)} strengths of {count} pictures"
-                    first = [timed(side, clock)[0] for side in sides]
-                    yield Comparison(work=f"{label}, compiled", peer=peer, ours=(first[0],), peer_took=(first[1],))
-                rounds = max(1, _ROUNDS.value // 2) if name == "sweep" else _ROUNDS.value
-                yield compare(label, peer, *sides, rounds=rounds, bound=BOUNDS[peer], clock=clock)
+        pipe, reference = Img2ImgPipeline.from_pretrained(folder), load(folder)
+    return pipe, partial(TorchWorks, reference)
+
+
+def sdxl_unet():
+    """SDXL's UNet with random weights, in memory alone: 10 GB."""
+    import numpy as np
+
+    from img2img_jax.checkpoints.families import FAMILIES
+    from img2img_jax.models import UNet2DConditionConfig, UNet2DConditionModel
+    from img2img_jax.testing.tiny import random_model
+
+    config = UNet2DConditionConfig.from_dict(FAMILIES["sdxl"].components["unet"])
+    return random_model(UNet2DConditionModel, config, np.random.default_rng(0))
+
+
+def compared(name, size, peer, pipe, peer_works, steps, clock):
+    """The comparisons of one work: of a sweep two, its first time and later ones."""
+    from img2img_jax.benchmarks.comparison import Comparison, compare, timed
+    from img2img_jax.benchmarks.works import STRENGTHS, Inputs, Works
+
+    count = {"sweep": _PICTURES.value, "train_step": _BATCH.value}.get(name, 1)
+    inputs = Inputs.draw(pipe.unet.config, count=count, side=size, factor=pipe.vae_scale_factor)
+    options = {"steps": steps} if name == "picture" else {}
+    sides = [getattr(side, name)(**options) for side in (Works(pipe, inputs), peer_works(inputs, peer))]
+    label, rounds = f"{name}, {size} px", _ROUNDS.value
+    if name == "sweep":
+        label, rounds = f"{len(STRENGTHS)} strengths of {count} pictures", max(1, rounds // 2)
+        first = [timed(side, clock)[0] for side in sides]
+        yield Comparison(work=f"{label}, compiled", peer=peer, ours=(first[0],), peer_took=(first[1],))
+    yield compare(label, peer, *sides, rounds=rounds, bound=BOUNDS[peer], clock=clock)
 
 
 def cold_start(folder, size, steps, scratch):

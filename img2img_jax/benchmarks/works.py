@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from img2img_jax import programs
+from img2img_jax import micro_conditioning, programs
 from img2img_jax.benchmarks.comparison import Work
 from img2img_jax.models import UNet2DConditionConfig
 from img2img_jax.pipeline import Img2ImgPipeline
@@ -56,7 +56,7 @@ class Inputs:
 
 
 def _added(config: UNet2DConditionConfig, rng: np.random.Generator, rows: int, side: int) -> AddedConditions:
-    sizes = np.asarray([side, side, 0, 0, side, side], np.float32)
+    sizes = micro_conditioning.time_ids(micro_conditioning.columns({}, False), False, (side, side))[0, 1]
     pooled = config.projection_class_embeddings_input_dim - len(sizes) * config.addition_time_embed_dim
     return AddedConditions(rng.standard_normal((rows, pooled), np.float32), np.tile(sizes, (rows, 1)))
 

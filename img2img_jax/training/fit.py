@@ -103,7 +103,7 @@ def fit(
     frozen = placed(frozen, partition.shardings(frozen, mesh))
     state = _initial_state(params, transform, partition, mesh)
     split = rematerialised(loss, (partition.specs(params, mesh), partition.specs(frozen, mesh)), mesh)
-    places = (jax.tree.map(lambda leaf: leaf.sharding, state), replicated(mesh))
+    places = jax.tree.map(lambda leaf: leaf.sharding, state)
     update = partial(update_step(split, transform, config, places, mesh), seed=np.uint32(config.seed))
     options = ocp.CheckpointManagerOptions(max_to_keep=config.keep)
     with ocp.CheckpointManager(workdir / "checkpoints", options=options) as checkpoints:
@@ -176,11 +176,11 @@ def update_step(loss: Loss, transform: optax.GradientTransformation, config: Fit
     """One update, compiled: ``(state, frozen, batch, *, seed) -> (state, metrics)``; the state is donated.
 
     Args:
-      places: where the new state and the metrics lie.
-      mesh: all of them are on. The loss sees it, so that kernels which the compiler cannot split are split by hand.
+      places: where the new state lies; the metrics are everywhere.
+      mesh: the loss sees it, so that kernels which the compiler cannot split are split by hand.
     """
 
-    @partial(jax.jit, donate_argnums=0, out_shardings=places)
+    @partial(jax.jit, donate_argnums=0, out_shardings=(places, replicated(mesh)))
     def update(state: TrainState, frozen: Any, batch: Batch, *, seed: jax.Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):

@@ -11,7 +11,7 @@ from img2img_jax import make_mesh
 from img2img_jax.aot import hlo
 from img2img_jax.models import attention_tpu
 from img2img_jax.models.attention import Attention
-from img2img_jax.parallel import batch_sharding, replicated
+from img2img_jax.parallel import batch_sharding
 from img2img_jax.partition import PARTITION
 from img2img_jax.training.fit import FitConfig, TrainState, update_step
 
@@ -33,7 +33,7 @@ def test_long_attention_trains_on_several_chips(tpu_slice, monkeypatch, axes):
 
     state = TrainState(step=jnp.int32(0), params=params, ema=params, opt_state=transform.init(params))
     places = PARTITION.shardings(state, mesh)
-    update = update_step(loss, transform, FitConfig(steps=1), (places, replicated(mesh)), mesh)
+    update = update_step(loss, transform, FitConfig(steps=1), places, mesh)
     batch = {"x": jax.ShapeDtypeStruct((4, 1024, 256), jnp.bfloat16, sharding=batch_sharding(mesh))}
     compiled = update.lower(jax.tree.map(on_mesh, state, places), None, batch, seed=np.uint32(0)).compile()
     kernels = hlo.kernels(compiled.as_text())
