@@ -17,7 +17,10 @@ def get_config(arg: str = "") -> ConfigDict:
             stage="judge",
             resolution=64,
             batch_size=16 if tiny else 96,
-            model=dict(channels=(8, 16) if tiny else (32, 64, 128, 256, 256)),
+            model=dict(
+                channels=(8, 16) if tiny else (32, 64, 128, 256, 256),
+                style_channels=(8, 16) if tiny else (32, 64, 96, 128),
+            ),
             optimizer=dict(learning_rate=2e-3, steps=steps, warmup_steps=steps // 10, weight_decay=0.05),
             fit=dict(
                 steps=steps,

@@ -90,10 +90,8 @@ ROWS = {
     ("clip", "top1_of_256_unseen_concept"): "CLIP, concepts never seen: right one of 256 captions {:.0%}",
     ("colours", "obeyed"): "Colour words obeyed (grey disc, strength 0.9, 36 cases) {:.0%}",
     ("styles", "obeyed"): "Style words obeyed (strength 1, 40 cases), by the judge {:.0%}",
-    (
-        "styles",
-        "judge_accuracy_on_real_pictures",
-    ): "the judge itself, styles of real pictures {:.0%}",
+    ("styles", "judge_on_real_pictures"): "the judge itself, styles of real pictures {:.0%}",
+    ("styles", "judge_on_reconstructions"): "the judge itself, styles of the VAE's reconstructions of them {:.0%}",
     ("concepts", "seen_top5_of_100_clip"): "Strength 1, seen concepts: name in CLIP's top 5 of 100 {:.0%}",
     ("concepts", "seen_top5_of_100_judge"): "Strength 1, seen concepts: name in the judge's top 5 of 100 {:.0%}",
     ("concepts", "unseen_top5_of_100_clip"): "Strength 1, unseen concepts: name in CLIP's top 5 of 100 {:.0%}",

@@ -30,7 +30,7 @@ from img2img_jax.metrics import Evaluator, spearman
 from img2img_jax.metrics.clip_features import CLIPFeatures
 from img2img_jax.models import AutoencoderKL
 from img2img_jax.reports.contact_sheet import contact_sheet
-from img2img_jax.training.pixels import to_model
+from img2img_jax.training.pixels import batches_of, to_model
 from img2img_jax.training.vae_loss import psnr
 
 _MODEL = flags.DEFINE_string("model", "img2img_jax/assets/model", "Folder of the exported model.")
@@ -59,7 +59,6 @@ class Evaluation:
 
     def __init__(self, model: Path, emoji: EmojiSet, judge: PictureJudge, clip: Path):
         self.model, self.emoji, self.judge = model, emoji, judge
-        self.judge_itself = judged_by(judge, emoji)
         self.pipe = Img2ImgPipeline.from_pretrained(model)
         self.features = CLIPFeatures.load(clip)
         self.evaluator = Evaluator({"clip": self.features}, ["psnr", "ssim", "edge_f1", "clip_text"])
@@ -87,18 +86,20 @@ class Evaluation:
 
     def vae(self) -> dict[str, float]:
         """PSNR of reconstructions of concepts held out altogether."""
-        vae = load_component(AutoencoderKL, self.model / "vae", dtype=jnp.float32)
-        graphdef, state = nnx.split(vae)
-        index = held_out(self.emoji, "unseen_concept", 96)
-        images = np.asarray(self.emoji.images[index])
+        images = np.asarray(self.emoji.images[held_out(self.emoji, "unseen_concept", 96)])
+        return {"psnr_db": float(np.mean(psnr(to_model(self._reconstructed(images)), to_model(images))))}
+
+    def _reconstructed(self, images: np.ndarray) -> np.ndarray:
+        """What the VAE makes of uint8 [n, H, W, 3]."""
+        graphdef, state = nnx.split(load_component(AutoencoderKL, self.model / "vae", dtype=jnp.float32))
 
         @jax.jit
-        def measured(state, x):
-            vae, x = nnx.merge(graphdef, state), to_model(x)
-            return psnr(vae.decode(vae.encode(x)[0]), x)
+        def through(state, x):
+            vae = nnx.merge(graphdef, state)
+            return vae.decode(vae.encode(to_model(x))[0])
 
-        values = np.concatenate([np.asarray(measured(state, images[i : i + 16])) for i in range(0, 96, 16)])
-        return {"psnr_db": float(values.mean())}
+        made = np.concatenate([np.asarray(through(state, x)) for x in batches_of(images, 16)])[: len(images)]
+        return np.uint8(np.rint(np.clip(made / 2 + 0.5, 0, 1) * 255))
 
     def clip(self) -> dict[str, float]:
         """The right one of 256 captions for pictures of held-out styles, and of held-out concepts."""
@@ -134,24 +135,28 @@ class Evaluation:
         self._sheet("card_styles.png", rows, names, list(STYLES), "Text-to-image (strength 1): style words")
         found = self.judge(np.uint8(drawn * 255))[1].argmax(-1)
         hit = np.mean([self.judge.styles[k] == style for k, (_, style) in zip(found, cases, strict=True)])
-        return {"obeyed": float(hit), "judge_accuracy_on_real_pictures": self.judge_itself["style"]}
+        return {
+            "obeyed": float(hit),
+            "judge_on_real_pictures": judged_by(self.judge, self.emoji)["style"],
+            "judge_on_reconstructions": judged_by(self.judge, self.emoji, self._reconstructed)["style"],
+        }
 
     def _blank(self, count: int) -> np.ndarray:
         return np.full((count, self.size, self.size, 3), 255, np.uint8)
 
     def _names(self, count: int) -> list[str]:
         records = [self.emoji.records[i] for i in self.seen]
-        names = list(dict.fromkeys(r.name for r in sorted(records, key=lambda r: r.concept_rank)))
+        names = list(dict.fromkeys(clean_name(r.name) for r in sorted(records, key=lambda r: r.concept_rank)))
         return spread(names, count).tolist()
 
     def concepts(self) -> dict[str, float]:
         """Strength 1: is the name among the top 5 of 100, for CLIP and for the judge?"""
-        records = {r.name: r for r in self.emoji.records if r.style in STYLES}
+        records = {clean_name(r.name): r for r in self.emoji.records if r.style in STYLES}
         unseen = sorted(name for name, r in records.items() if r.split == "unseen_concept")
         groups = {"seen": self._names(36), "unseen": unseen[:36]}
         others = [name for name in records if name not in {*groups["seen"], *groups["unseen"]}]
         column = {concept: k for k, concept in enumerate(self.judge.concepts)}
-        result = {"judge_top1_of_all_on_real_pictures": self.judge_itself["concept"]}
+        result = {"judge_top1_of_all_on_real_pictures": judged_by(self.judge, self.emoji)["concept_top1"]}
         for group, names in groups.items():
             choices = names + others[: 100 - len(names)]
             drawn = self.draw([f"{name}, flat style" for name in names], self._blank(len(names)), 1.0, seed=7)
@@ -197,7 +202,7 @@ class Evaluation:
         for i in index:
             record = self.emoji.records[i]
             others = [style for style in STYLES if style != record.style]
-            prompts.append(f"{record.name}, {others[record.concept_rank % len(others)]}")
+            prompts.append(f"{clean_name(record.name)}, {others[record.concept_rank % len(others)]}")
         curves, columns = {name: [] for name in self.evaluator.names}, []
         for strength in grid:
             drawn = self.draw(prompts, images, strength)

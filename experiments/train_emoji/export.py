@@ -11,15 +11,17 @@ weights. ``--model`` then loads with this package and with PyTorch diffusers.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 from absl import app, flags
 from batches import load_emoji, pictures_at
+from clip_stage import of_pictures
 from flax import nnx
 
-from img2img_jax.checkpoints import read_json, save_component, write_json, write_model_index
+from img2img_jax.checkpoints import load_component, read_json, save_component, write_json, write_model_index
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import (
@@ -27,6 +29,7 @@ from img2img_jax.models import (
     AutoencoderKLConfig,
     CLIPConfig,
     CLIPModel,
+    CLIPTextModel,
     UNet2DConditionConfig,
     UNet2DConditionModel,
 )
@@ -48,14 +51,25 @@ def stage_config(workdir: str) -> dict:
     return read_json(Path(workdir) / "config.json")
 
 
-def trained(model_class: type, config_class: type, workdir: str) -> nnx.Module:
-    """The averaged network of a stage's newest checkpoint."""
+def fresh(model_class: type, config_class: type, workdir: str) -> nnx.Module:
+    """A stage's network, without weights."""
     config = stage_config(workdir)["model"]
-    abstract = nnx.eval_shape(lambda: model_class(config_class.from_dict(config), rngs=nnx.Rngs(0)))
-    graphdef, state = nnx.split(abstract)
+    return nnx.eval_shape(lambda: model_class(config_class.from_dict(config), rngs=nnx.Rngs(0)))
+
+
+def trained(model: nnx.Module, workdir: str, what: nnx.filterlib.Filter = nnx.Param) -> nnx.Module:
+    """The network with the averaged parameters of a stage's newest checkpoint, which holds ``what``."""
+    graphdef, state, rest = nnx.split(model, what, ...)
     ema, step = restore_ema(state, workdir)
-    print(f"{model_class.__name__}: step {step} of {workdir}")
-    return nnx.merge(graphdef, jax.tree.map(jnp.asarray, ema))
+    print(f"{type(model).__name__}: step {step} of {workdir}")
+    return nnx.merge(graphdef, jax.tree.map(jnp.asarray, ema), rest)
+
+
+def copy_parts(parts: Sequence[str], source: Path, target: Path) -> None:
+    """Copies folders of one model to another, unless it is the same."""
+    if source.resolve() != target.resolve():
+        for part in parts:
+            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
 
 
 def preprocessing(size: int) -> dict:
@@ -76,7 +90,7 @@ def preprocessing(size: int) -> dict:
 
 def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
     """Standardises the latents over 512 augmented training pictures and saves the VAE."""
-    vae = trained(AutoencoderKL, AutoencoderKLConfig, workdir)
+    vae = trained(fresh(AutoencoderKL, AutoencoderKLConfig, workdir), workdir)
     encode = nnx.jit(lambda vae, images: vae.encode(to_model(images))[0])
     draw = pictures_at(emoji, batch_size=32)
     latents = jnp.concatenate([encode(vae, draw(step)[0]) for step in range(16)])
@@ -85,15 +99,29 @@ def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
 
 
 def export_clip(workdir: str, emoji: EmojiSet, target: Path) -> None:
-    """Saves CLIP as it is, for scores, and its text tower with standardised states, for the UNet."""
-    clip = trained(CLIPModel, CLIPConfig, workdir)
+    """Saves CLIP as it is, for scores, and its text tower with standardised states, for the UNet.
+
+    Of a run that began with a finished CLIP the text tower is the one it had, and the text encoder stays.
+    """
+    init = stage_config(workdir).get("init")
+    if init is None:
+        clip = trained(fresh(CLIPModel, CLIPConfig, workdir), workdir)
+    else:
+        clip = trained(load_component(CLIPModel, Path(init) / "clip", dtype=jnp.float32), workdir, of_pictures)
     save_component(clip, target / "clip", dtype=jnp.dtype(_DTYPE.value))
     write_json(target / "clip" / "preprocessor_config.json", preprocessing(clip.config.vision_config.image_size))
+    if init is None:
+        export_text_encoder(clip.text_model, emoji, target)
+    else:
+        copy_parts(("text_encoder", "tokenizer"), Path(init), target)
+
+
+def export_text_encoder(encoder: CLIPTextModel, emoji: EmojiSet, target: Path) -> None:
+    """Standardises the text states over 1024 training captions and saves the text encoder and the tokenizer."""
     tokenizer_folder = Path(__file__).with_name("tokenizer")
     shutil.copytree(tokenizer_folder, target / "tokenizer", dirs_exist_ok=True)
     captions = pictures_at(emoji, batch_size=1024)(0)[1]
     ids = jnp.asarray(ClipTokenizer.load(tokenizer_folder)(captions))
-    encoder = clip.text_model
     states = nnx.jit(lambda encoder, ids: encoder(ids).last_hidden_state)(encoder, ids)
     standardise_text_states(encoder, states.mean((0, 1)), states.std((0, 1)))
     save_component(encoder, target / "text_encoder", dtype=jnp.dtype(_DTYPE.value))
@@ -106,9 +134,8 @@ def export_unet(workdir: str, target: Path, parts_of: Path | None = None) -> Non
       parts_of: a model whose VAE, text encoder and tokenizer the UNet was trained with; copied to ``target``.
     """
     if parts_of is not None:
-        for part in ("vae", "text_encoder", "tokenizer"):
-            shutil.copytree(parts_of / part, target / part, dirs_exist_ok=True)
-    unet = trained(UNet2DConditionModel, UNet2DConditionConfig, workdir)
+        copy_parts(("vae", "text_encoder", "tokenizer"), parts_of, target)
+    unet = trained(fresh(UNet2DConditionModel, UNet2DConditionConfig, workdir), workdir)
     save_component(unet, target / "unet", dtype=jnp.dtype(_DTYPE.value))
     scheduler = stage_config(workdir)["scheduler"]
     (target / "scheduler").mkdir(parents=True, exist_ok=True)

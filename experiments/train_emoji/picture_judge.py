@@ -43,24 +43,44 @@ def _statistics(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*c"]:
     return jnp.concatenate([x.mean((1, 2)), jnp.sqrt(x.var((1, 2)) + 1e-5)], axis=-1)
 
 
-class PictureClassifier(nnx.Module):
-    """Logits of concept, from the last features alone, and of style, from the statistics of those of every size."""
+class Trunk(nnx.Module):
+    """Features of a picture at every size, each half of the one before."""
 
-    def __init__(self, channels: Sequence[int], num_concepts: int, num_styles: int, *, rngs: nnx.Rngs):
+    def __init__(self, channels: Sequence[int], *, rngs: nnx.Rngs):
         self.stem = conv(3, channels[0], stride=2, **_KW, rngs=rngs)
         self.blocks = nnx.List([Block(a, b, rngs=rngs) for a, b in zip(channels, channels[1:], strict=False)])
+
+    def __call__(self, images: Image) -> list[Float[Array, "b h w c"]]:
+        sizes = [self.stem(images)]
+        for block in self.blocks:
+            sizes.append(block(sizes[-1]))
+        return sizes
+
+
+class PictureClassifier(nnx.Module):
+    """Logits of concept, from the last features of one trunk, and of style, from the statistics of all of another.
+
+    One trunk for both serves the style badly: features that tell 1,400 concepts apart are made to ignore it.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        style_channels: Sequence[int],
+        num_concepts: int,
+        num_styles: int,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        self.concept_trunk, self.style_trunk = Trunk(channels, rngs=rngs), Trunk(style_channels, rngs=rngs)
         self.norm = GroupNorm(8, channels[-1], 1e-5)
         self.concept = nnx.Linear(channels[-1], num_concepts, rngs=rngs)
-        self.style = nnx.Linear(2 * sum(channels), num_styles, rngs=rngs)
+        self.style = nnx.Linear(2 * sum(style_channels), num_styles, rngs=rngs)
 
     def __call__(self, images: Image) -> tuple[Float[Array, "b concepts"], Float[Array, "b styles"]]:
-        x = self.stem(images)
-        sizes = [x]
-        for block in self.blocks:
-            x = block(x)
-            sizes.append(x)
-        features = jax.nn.relu(self.norm(x)).mean((1, 2))
-        return self.concept(features), self.style(jnp.concatenate([_statistics(x) for x in sizes], axis=-1))
+        features = jax.nn.relu(self.norm(self.concept_trunk(images)[-1])).mean((1, 2))
+        statistics = [_statistics(jax.nn.relu(x)) for x in self.style_trunk(images)]
+        return self.concept(features), self.style(jnp.concatenate(statistics, axis=-1))
 
 
 class PictureJudge:
@@ -73,10 +93,11 @@ class PictureJudge:
     def __init__(self, workdir: Path):
         labels = read_json(workdir / "labels.json")
         self.concepts, self.styles = labels["concepts"], labels["styles"]
-        channels = read_json(workdir / "config.json")["model"]["channels"]
+        sizes = read_json(workdir / "config.json")["model"]
         abstract = nnx.eval_shape(
-            lambda: PictureClassifier(channels, len(self.concepts), len(self.styles), rngs=nnx.Rngs(0))
-        )
+            lambda: PictureClassifier(**sizes, num_concepts=len(self.concepts), num_styles=len(self.styles),
+                                      rngs=nnx.Rngs(0))
+        )  # fmt: skip
         graphdef, state = nnx.split(abstract)
         self.state, _ = restore_ema(state, workdir)
         self._logits = jax.jit(lambda state, x: nnx.merge(graphdef, state)(to_model(x)))

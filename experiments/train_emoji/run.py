@@ -16,7 +16,11 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "One of configs/train_
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics and previews go; a run there resumes.")
 _DATA = flags.DEFINE_string("data", None, "Folder of the emoji set (scripts/build_emoji.py); default: the user cache.")
 _MODEL = flags.DEFINE_string("model", None, "Folder with vae/ and text_encoder/ (export.py); the unet and lcm stages.")
-_INIT = flags.DEFINE_string("init", None, "Folder of a model whose unet/ to begin with; the unet and lcm stages.")
+_INIT = flags.DEFINE_string(
+    "init",
+    None,
+    "Model to begin with: its unet/ (unet and lcm stages), or the picture tower of its clip/ (clip stage).",
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -30,21 +34,22 @@ def main(_: list[str]) -> None:
     if config.stage in ("unet", "lcm") and not _MODEL.value:
         raise app.UsageError("this stage needs --model, the folder export.py wrote vae/ and text_encoder/ to")
     workdir.mkdir(parents=True, exist_ok=True)
-    _keep_config(config, workdir / "config.json")
+    init = Path(_INIT.value) if _INIT.value else None
+    _keep_config(config, init, workdir / "config.json")
     emoji = load_emoji(_DATA.value, config.resolution)
     tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
-    extra = {}
+    extra = {"init": init} if config.stage in ("clip", "unet", "lcm") else {}
     if config.stage in ("unet", "lcm"):
-        extra = {"model": Path(_MODEL.value), "init": Path(_INIT.value) if _INIT.value else None}
+        extra["model"] = Path(_MODEL.value)
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
 
 
-def _keep_config(config, path: Path) -> None:
-    """Writes the configuration; a run resumes only with the network it began with."""
-    model = json.loads(config.to_json_best_effort())["model"]
-    if path.exists() and (found := json.loads(path.read_text())["model"]) != model:
+def _keep_config(config, init: Path | None, path: Path) -> None:
+    """Writes the configuration and what the run began with; a run resumes only with the network it began with."""
+    kept = json.loads(config.to_json_best_effort()) | {"init": str(init.absolute()) if init else None}
+    if path.exists() and (found := json.loads(path.read_text())["model"]) != kept["model"]:
         raise app.UsageError(f"{path} holds another network: {found}; choose another --workdir")
-    path.write_text(config.to_json_best_effort(indent=2))
+    path.write_text(json.dumps(kept, indent=2))
 
 
 if __name__ == "__main__":

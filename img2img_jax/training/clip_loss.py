@@ -36,12 +36,15 @@ def clip_loss(
 
 
 def loss_fn(graphdef: nnx.GraphDef, smoothing: float = 0.0):
-    """``clip_loss`` in the form ``fit`` takes; batches hold ``images`` (uint8) and ``input_ids``."""
+    """``clip_loss`` in the form ``fit`` takes; batches hold ``images`` (uint8) and ``input_ids``.
+
+    ``frozen`` is the part of the model's state that is not trained, which may be empty.
+    """
 
     def loss(params, frozen, batch, key):
-        del frozen, key
+        del key
         images = to_model(batch["images"])
-        return clip_loss(nnx.merge(graphdef, params), images, batch["input_ids"], smoothing)
+        return clip_loss(nnx.merge(graphdef, params, frozen), images, batch["input_ids"], smoothing)
 
     return loss
 

@@ -6,13 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
 from flax import nnx
 
+from img2img_jax.checkpoints import load_component
 from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiRecord, EmojiSet
-from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
+from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig, CLIPModel
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "experiments" / "train_emoji"
@@ -60,10 +62,11 @@ def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
     export = stages("export")
     flags.FLAGS(["export", f"--model={model}"])
 
-    def train(stage, **extra):
-        config, workdir = tiny_config(stage), tmp_path / stage
+    def train(stage, name=None, **extra):
+        config, workdir = tiny_config(stage), tmp_path / (name or stage)
         workdir.mkdir()
-        (workdir / "config.json").write_text(config.to_json_best_effort())
+        kept = json.loads(config.to_json_best_effort()) | {k: str(v) for k, v in extra.items() if k == "init"}
+        (workdir / "config.json").write_text(json.dumps(kept))
         stages(f"{stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
         log = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
         assert all(np.isfinite(list(line.values())).all() for line in log)
@@ -89,6 +92,16 @@ def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
     assert few.unet.config.time_cond_proj_dim == tiny_config("lcm").model.time_cond_proj_dim
     drawn = few("red thing", emoji.images[:1], strength=1.0, num_inference_steps=4, output_type="np").images
     assert np.isfinite(drawn).all()
+
+    train("clip", "pictures", init=model)
+    export.export_clip(str(tmp_path / "pictures"), emoji, scores := model.with_name("scores"))
+    before, after = (load_component(CLIPModel, folder / "clip", dtype=np.float32) for folder in (model, scores))
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), nnx.state(before), nnx.state(after))
+    assert not any(jax.tree.leaves([moved["text_model"], moved["text_projection"]]))
+    assert any(jax.tree.leaves(moved["vision_model"]))
+    assert (scores / "text_encoder" / "model.safetensors").read_bytes() == (
+        model / "text_encoder" / "model.safetensors"
+    ).read_bytes()
 
     pipe = Img2ImgPipeline.from_pretrained(model)
     out = pipe("red thing, flat style", emoji.images[:1], strength=0.5, num_inference_steps=4, output_type="np")
