@@ -49,4 +49,5 @@ def attention_by_head(
 
         return lax.scan(one_block, out, starts)[0], None
 
-    return lax.scan(one_head, jnp.zeros_like(q), jnp.arange(b * heads))[0]
+    # All of it is overwritten. Zeros would be made first, of all layers, and held: they depend on nothing.
+    return lax.scan(one_head, q, jnp.arange(b * heads))[0]

@@ -100,7 +100,7 @@ def _by_channels(x: Array, kernel: Array) -> Array:
         weights = _transformed_weights(lax.dynamic_slice_in_dim(kernel, start, block, axis=2))
         return total + _products(lax.dynamic_slice_in_dim(flat, start, block, axis=2), weights), None
 
-    total = jnp.zeros((*flat.shape[:2], kernel.shape[-1]))
+    total = jnp.full((*flat.shape[:2], kernel.shape[-1]), _zero(after=x))
     total, _ = lax.scan(add, total, jnp.arange(0, c, block))
     return _pixels_back(total.reshape(*tiled, -1))[:, :h, :w]
 
@@ -109,18 +109,39 @@ def _by_strips(x: Array, kernel: Array) -> Array:
     b, h, w, c = x.shape
     weights = lax.optimization_barrier(_transformed_weights(kernel, after=x))
     row_bytes = -(-w // SIZE) * 36 * c * x.dtype.itemsize
-    rows = max(1, min(-(-h // SIZE), STRIP_BYTES // row_bytes)) * SIZE
+    rows = _rows_of_strip(-(-h // SIZE), STRIP_BYTES // row_bytes) * SIZE
     strips = -(-h // rows)
-    padded = _padded(x, rows)
 
-    def strip(place: Array) -> Array:
-        at = (place // strips, place % strips * rows, 0, 0)
-        pixels = _transformed_pixels(lax.dynamic_slice(padded, at, (1, rows + 2, *padded.shape[2:])))
+    def add(place: Array, out: Array) -> Array:
+        pixels = _transformed_pixels(_with_border(x, place // strips, place % strips * rows, rows))
         products = _products(pixels.reshape(36, -1, c), weights)
-        return _pixels_back(products.reshape(*pixels.shape[:5], -1))[0]
+        strip = _pixels_back(products.reshape(*pixels.shape[:5], -1))
+        return lax.dynamic_update_slice_in_dim(out, strip, place, 0)
 
-    out = lax.map(strip, jnp.arange(b * strips))
+    empty = jnp.full((b * strips, rows, w + -w % SIZE, kernel.shape[-1]), _zero(after=x))
+    out = lax.fori_loop(0, b * strips, add, empty)
     return out.reshape(b, strips * rows, *out.shape[2:])[:, :h, :w]
+
+
+def _rows_of_strip(rows: int, most: int) -> int:
+    """Of tiles: ``most``, or up to half as many if the strips then come out even."""
+    most = max(1, min(rows, most))
+    return next((size for size in range(most, most // 2, -1) if rows % size == 0), most)
+
+
+def _with_border(x: Float[Array, "b h w c"], sample: Array, first: Array, rows: int) -> Float[Array, "1 rows+2 w+2 c"]:
+    """A strip of one sample and the pixels around it, zeros outside of the picture.
+
+    Cut from ``x`` as it is and padded then: a padded copy of a large picture would take as much memory again.
+    """
+    h, w = x.shape[1:3]
+    height = min(rows + 2, h)
+    start = jnp.clip(first - 1, 0, h - height)
+    cut = lax.dynamic_slice(x, (sample, start, 0, 0), (1, height, *x.shape[2:]))
+    # The strip above which nothing is begins a row too early, the last one as many as reach below the picture.
+    spare = rows + 2
+    padded = jnp.pad(cut, ((0, 0), (spare, spare), (1, 1 + -w % SIZE), (0, 0)))
+    return lax.dynamic_slice_in_dim(padded, spare + first - 1 - start, rows + 2, 1)
 
 
 def _padded(x: Array, rows: int) -> Array:
@@ -148,17 +169,18 @@ def _transformed_pixels(x: Float[Array, "b 4h+2 4w+2 c"]) -> Float[Array, "6 6 b
 
 
 def _transformed_weights(kernel: Float[Array, "3 3 c d"], after: Array | None = None) -> Float[Array, "36 c d"]:
-    """Four times as large as the kernel.
-
-    Args:
-      after: nothing is transformed before this is there, or a scheduler would make, and hold, the weights of all layers
-        first. A barrier does not keep it from that: XLA drops them before it schedules.
-    """
-    matrix = G_TWICE
-    if after is not None:
-        # Either value of the index picks the same matrix, which XLA does not know.
-        matrix = jnp.stack([G_TWICE, G_TWICE])[jnp.isnan(after.reshape(-1)[0]).astype(jnp.int32)]
+    """Four times as large as the kernel; not transformed before ``after`` is there."""
+    matrix = G_TWICE if after is None else G_TWICE + _zero(after)
     return (matrix @ kernel.reshape(9, -1)).reshape(36, *kernel.shape[2:])
+
+
+def _zero(after: Array) -> Float[Array, ""]:
+    """0, for what is not to be made before ``after`` is there.
+
+    What depends on weights and constants alone the scheduler makes first, of all layers, and holds it. A barrier does
+    not keep it from that: XLA drops them before it schedules.
+    """
+    return 0.0 * jnp.isnan(after.reshape(-1)[0]).astype(jnp.float32)
 
 
 def _products(pixels: Float[Array, "36 n c"], weights: Float[Array, "36 c d"]) -> Float[Array, "36 n d"]:

@@ -23,6 +23,20 @@ def test_blocks_that_do_not_divide(monkeypatch, queries):
     np.testing.assert_allclose(jax.jit(attention_cpu.attention_by_head)(q, k, v), wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_more_layers_need_no_more_memory():
+    """No layer's result is made room for before the first has run."""
+
+    def needed(layers):
+        def through(x):
+            for i in range(layers):
+                x = attention_cpu.attention_by_head(x, x + i, x - i)
+            return x
+
+        return jax.jit(through).lower(inputs(64, 64)[0]).compile().memory_analysis().temp_size_in_bytes
+
+    assert needed(8) < 1.1 * needed(4)
+
+
 def test_large_scores_do_not_overflow():
     q, k, v = inputs(8, 7)
     assert np.isfinite(attention_cpu.attention_by_head(1e4 * q, k, v)).all()

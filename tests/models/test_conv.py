@@ -38,6 +38,39 @@ def test_sizes_that_no_tile_divides(monkeypatch, few):
     np.testing.assert_allclose(jax.jit(conv_cpu.winograd)(x, kernel), direct(x, kernel), atol=1e-5)
 
 
+@pytest.mark.parametrize("height", [1, 3, 4, 8, 13, 29])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+def test_strips_that_no_height_divides(monkeypatch, height, rows):
+    """The first and the last strip reach beyond the picture, by as much as the heights make them."""
+    x, kernel = inputs(2, height, 6, 3, 2)
+    monkeypatch.setattr(conv_cpu, "FEW_TILES", 0)
+    monkeypatch.setattr(conv_cpu, "STRIP_BYTES", rows * 2 * 36 * 3 * 4)
+    np.testing.assert_allclose(jax.jit(conv_cpu.winograd)(x, kernel), direct(x, kernel), atol=1e-5)
+
+
+@pytest.mark.parametrize("few", [0, 10**9], ids=["strips", "channels"])
+def test_more_layers_need_no_more_memory(monkeypatch, few):
+    """What depends on weights alone is not made for all layers before the first."""
+    monkeypatch.setattr(conv_cpu, "FEW_TILES", few)
+    monkeypatch.setattr(conv_cpu, "STRIP_BYTES", 1)
+    monkeypatch.setattr(conv_cpu, "BLOCK_CHANNELS", 8)
+    x, kernel = inputs(1, 32, 32, 32, 32)
+
+    def needed(layers):
+        def through(x, kernels):
+            for kernel in kernels:
+                x = jax.nn.silu(conv_cpu.winograd(x, kernel))
+            return x
+
+        return temporaries(through, x, [kernel] * layers)
+
+    assert needed(8) < 1.1 * needed(4)
+
+
+def temporaries(function, *args):
+    return jax.jit(function).lower(*args).compile().memory_analysis().temp_size_in_bytes
+
+
 def test_many_channels_keep_float32_precision():
     x, kernel = inputs(2, 16, 16, 192, 96)
     found, wanted = jax.jit(conv_cpu.winograd)(x, kernel), direct(x, kernel)
