@@ -21,6 +21,7 @@ from absl import flags
 from tqdm import tqdm
 
 from img2img_jax import images, metadata, sweep
+from img2img_jax.file_digest import file_sha256
 from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.options import OF_THE_MODEL, Options, define_flags, flag_of, loading_arguments, read_options
 from img2img_jax.outputs import Sheet, plan_outputs
@@ -163,7 +164,7 @@ def _load_samples(inputs: Sequence[Input], options: Options, pipe) -> tuple[list
             _fail(error, 1)
             continue
         _warn_if_large(item.path, pixels, pipe.native_size)
-        digest = metadata.file_sha256(item.path)
+        digest = file_sha256(item.path)
         samples += [
             sweep.Sample(
                 image=item.path, image_sha256=digest, pixels=pixels, prompt=item.prompt, strength=strength, seed=seed

@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from img2img_jax.file_digest import file_sha256
 from img2img_jax.images import open_image
 
 CHUNK = "img2img"
@@ -175,12 +176,6 @@ def summary(parameters: Parameters) -> str:
     text = "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in settings.items())])
     # What a PNG text chunk cannot hold (lone surrogates, NUL) is exact in the JSON chunk.
     return text.encode("utf-8", "replace").decode().replace("\0", "?")
-
-
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hex digest of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_sha256(checkpoint: str | os.PathLike, others: Sequence[str | os.PathLike] = ()) -> str:

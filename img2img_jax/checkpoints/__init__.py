@@ -6,7 +6,7 @@ small ``KeyTable`` (``key_table``). A key that is missing, left over or misshape
 
 from img2img_jax.checkpoints.checkpoint import Checkpoint, TokenizerSource, open_checkpoint, tokenizer_name
 from img2img_jax.checkpoints.component import ShardingRule, fill, load_component, save_component
-from img2img_jax.checkpoints.digest import sha256, tree_digest, weight_digests
+from img2img_jax.checkpoints.digest import tree_digest, weight_digests
 from img2img_jax.checkpoints.embedded import EMBEDDED, EMBEDDED_MODEL
 from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.external_vae import open_vae
@@ -38,7 +38,6 @@ __all__ = [
     "restore_orbax",
     "save_component",
     "save_orbax",
-    "sha256",
     "tokenizer_name",
     "tree_digest",
     "weight_digests",

@@ -20,6 +20,8 @@ from img2img_jax.data.emoji_sources import PACKAGES, Concept, Icon, IconSet
 from img2img_jax.data.familiarity import concept_ranks, subgroups
 from img2img_jax.data.line_drawing import line_drawing
 from img2img_jax.data.svg import fitted, on_white, rasterise
+from img2img_jax.file_digest import file_sha256
+from img2img_jax.user_cache import user_cache
 
 FORMAT = 1
 """Raised whenever the same packages give other pictures or records, so that old caches are built again."""
@@ -154,9 +156,8 @@ class EmojiSet:
 
 
 def default_cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/img2img_jax/emoji`, or the same under `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "img2img_jax" / "emoji"
+    """`emoji` in the package's folder of the user's cache."""
+    return user_cache() / "emoji"
 
 
 def colourable(record: EmojiRecord) -> bool:
@@ -318,11 +319,7 @@ def _write(folder: Path, manifest: dict, jobs: list[_Job], workers: int, progres
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for name in ("images.npy", "records.jsonl"):
-        with open(folder / name, "rb") as stream:
-            found[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+    return {name: file_sha256(folder / name) for name in ("images.npy", "records.jsonl")}
 
 
 def _replace(building: Path, folder: Path) -> None:

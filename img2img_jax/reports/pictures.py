@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from img2img_jax import images, metadata
+from img2img_jax.file_digest import file_sha256
 from img2img_jax.reports.contact_sheet import shrink
 from img2img_jax.reports.run_files import Row
 from img2img_jax.runs import Sizing
@@ -56,7 +57,7 @@ def input_picture(folder: Path, rows: Sequence[Row]) -> Image.Image | None:
     path = output_path(folder, rows[0])
     try:
         source = Path(metadata.read_parameters(path).image)
-        if metadata.file_sha256(source) != rows[0].get("image_sha256"):
+        if file_sha256(source) != rows[0].get("image_sha256"):
             return None
         names = [field.name for field in dataclasses.fields(Sizing) if field.name in rows[0]]
         return Image.fromarray(Sizing(**{name: rows[0][name] for name in names}).prepare(source))

@@ -10,6 +10,7 @@ from typing import Any
 
 from img2img_jax import metadata
 from img2img_jax.checkpoints import weight_digests
+from img2img_jax.file_digest import file_sha256
 
 
 def make_manifest(folder: str | Path) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def _code_sha256() -> str:
     """Hash over the names and bytes of the package's modules."""
     package, code = Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        code.update(f"{path.relative_to(package).as_posix()} {metadata.file_sha256(path)}\n".encode())
+        code.update(f"{path.relative_to(package).as_posix()} {file_sha256(path)}\n".encode())
     return code.hexdigest()
 
 

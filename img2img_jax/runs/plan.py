@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from img2img_jax import images, metadata, sweep
+from img2img_jax import images, sweep
+from img2img_jax.file_digest import file_sha256
 from img2img_jax.inputs import Input, read_mask
 
 ID_DIGITS = 16
@@ -93,7 +94,7 @@ def read_pixels(trial: Trial) -> np.ndarray:
     """uint8 [H, W, 3], the trial's input at its final size; raises ImageError if it is not what was planned."""
     path = trial.sample.image
     pixels = trial.sizing.prepare(path)
-    if metadata.file_sha256(path) != trial.sample.image_sha256:
+    if file_sha256(path) != trial.sample.image_sha256:
         raise images.ImageError(f"{path}: changed since the run was planned (sha256); restore it, or plan anew")
     return pixels
 
@@ -180,7 +181,7 @@ def make_plan(
                 raise images.ImageError(f"{item.path}: no prompt; give one in metadata.jsonl, or prompts for all")
             # A view on one byte: the plan of a large folder must not hold its pictures.
             pixels = np.broadcast_to(np.uint8(0), sizing.prepare(item.path).shape)
-            sha256 = metadata.file_sha256(item.path)
+            sha256 = file_sha256(item.path)
             mask_sha256 = None if item.mask is None else _bytes_sha256(sizing.read_mask(item.mask, pixels.shape))
         except (images.ImageError, OSError) as error:
             failures.append(Failure(index=index, image=item.path.name, error=str(error)))

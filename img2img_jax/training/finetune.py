@@ -11,8 +11,9 @@ import jax
 import numpy as np
 from flax import nnx
 
-from img2img_jax.checkpoints import keep_json, sha256, tree_digest
+from img2img_jax.checkpoints import keep_json, tree_digest
 from img2img_jax.diffusion.scheduler import Scheduler
+from img2img_jax.file_digest import file_sha256
 from img2img_jax.images import prepare_batch
 from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.parallel import local_rows
@@ -161,7 +162,7 @@ def captioned_inputs(folder: str | Path) -> list[Input]:
 def _facts(pipe: Img2ImgPipeline, inputs: list[Input], config: FineTuneConfig) -> dict[str, Any]:
     """What decides on the result, but for the number of steps."""
     networks = [nnx.state(net) for net in (pipe.vae, pipe.unet, pipe.text_encoder, pipe.text_encoder_2) if net]
-    pictures = hashlib.sha256(repr([(sha256(item.path), item.prompt) for item in inputs]).encode())
+    pictures = hashlib.sha256(repr([(file_sha256(item.path), item.prompt) for item in inputs]).encode())
     settings = dataclasses.asdict(config) | {"learning_rate": config.peak_learning_rate}
     kept = {name: value for name, value in settings.items() if name not in ("steps", "checkpoint_every")}
     about = {"model": tree_digest(networks), "scheduler_config": pipe.scheduler_config}

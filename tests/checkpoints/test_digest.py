@@ -3,7 +3,8 @@ import hashlib
 import jax.numpy as jnp
 import numpy as np
 
-from img2img_jax.checkpoints import sha256, tree_digest, weight_digests
+from img2img_jax.checkpoints import tree_digest, weight_digests
+from img2img_jax.file_digest import file_sha256
 
 
 def test_digests_of_weights_by_path(tmp_path):
@@ -11,7 +12,7 @@ def test_digests_of_weights_by_path(tmp_path):
     (tmp_path / "unet" / "a.safetensors").write_bytes(b"abc")
     (tmp_path / "b.safetensors").write_bytes(b"")
     (tmp_path / "config.json").write_bytes(b"{}")
-    assert sha256(tmp_path / "unet" / "a.safetensors") == hashlib.sha256(b"abc").hexdigest()
+    assert file_sha256(tmp_path / "unet" / "a.safetensors") == hashlib.sha256(b"abc").hexdigest()
     assert weight_digests(tmp_path) == {
         "b.safetensors": hashlib.sha256(b"").hexdigest(),
         "unet/a.safetensors": hashlib.sha256(b"abc").hexdigest(),
