@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from img2img_jax.host_memory import keep_freed_memory
 from img2img_jax.xla_flags import leave_sums_to_ynnpack
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
 
 # Before anything here uses a device.
 leave_sums_to_ynnpack()
+keep_freed_memory()
 
 
 def __getattr__(name: str):

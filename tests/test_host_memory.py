@@ -1,0 +1,71 @@
+"""A process that imports the package keeps, on a CPU, the memory that its programs gave back."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from img2img_jax import host_memory
+
+SCRIPT = """
+import resource
+import img2img_jax
+import jax, jax.numpy as jnp
+
+@jax.jit
+def program(x):  # 64 MiB of temporaries
+    for _ in range(3):
+        x = jnp.sort(jnp.sin(x))
+    return x.sum()
+
+x = jnp.ones((16, 2**20))
+for _ in range(2):
+    program(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    program(x).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(**variables: str) -> int:
+    """Of four calls of a program with large temporaries, in a fresh process."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **variables}
+    run = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=True, capture_output=True, text=True)
+    return int(run.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
+def test_programs_get_the_same_pages_again():
+    assert page_faults() < 0.1 * page_faults(**{host_memory.VARIABLE: "default"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "installed", "told"),
+    [
+        ({}, (), True),
+        ({}, ("libtpu",), False),
+        ({"JAX_PLATFORMS": "cpu"}, ("libtpu",), True),
+        ({"JAX_PLATFORMS": "tpu,cpu"}, (), False),
+        ({host_memory.VARIABLE: "default"}, (), False),
+    ],
+    ids=["cpu", "accelerator", "told to use the CPU", "told not to", "switched off"],
+)
+def test_malloc_is_told_where_programs_run_on_a_cpu_alone(monkeypatch, variables, installed, told):
+    calls = []
+    library = type("Library", (), {"mallopt": staticmethod(lambda *args: calls.append(args))})
+    monkeypatch.setattr(host_memory.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(host_memory.importlib.util, "find_spec", lambda name: name in installed or None)
+    monkeypatch.setattr(host_memory.sys, "platform", "linux")
+    for name in ("JAX_PLATFORMS", host_memory.VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    host_memory.keep_freed_memory()
+    assert bool(calls) is told
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(host_memory.ctypes, "CDLL", lambda name: object())
+    host_memory.keep_freed_memory()
