@@ -42,7 +42,7 @@ def attention(
     if bias is not None:
         return _whole(q, k, v, bias)
     plain = _in_blocks if q.shape[1] * k.shape[1] > WHOLE_SCORES else _whole
-    portable = on_cpu(attention_cpu.attention_by_head, plain) if attention_cpu.suits(q, k) else plain
+    portable = on_cpu(attention_cpu.attention_in_parts, plain) if attention_cpu.suits(q, k) else plain
     if not attention_tpu.is_long(q, k):
         return portable(q, k, v)
     # Which one is compiled is up to the platform compiled for, which need not be the one at hand.
