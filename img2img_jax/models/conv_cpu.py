@@ -92,7 +92,7 @@ def winograd(x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 c d"]) -> Flo
 
 def _by_channels(x: Array, kernel: Array) -> Array:
     b, h, w, c = x.shape
-    pixels = _transformed_pixels(_padded(x, SIZE))
+    pixels = _transformed_pixels(_padded(x))
     flat, tiled = pixels.reshape(36, -1, c), pixels.shape[:5]
     block = next(size for size in range(min(c, BLOCK_CHANNELS), 0, -1) if c % size == 0)
 
@@ -138,15 +138,14 @@ def _with_border(x: Float[Array, "b h w c"], sample: Array, first: Array, rows: 
     height = min(rows + 2, h)
     start = jnp.clip(first - 1, 0, h - height)
     cut = lax.dynamic_slice(x, (sample, start, 0, 0), (1, height, *x.shape[2:]))
-    # The strip above which nothing is begins a row too early, the last one as many as reach below the picture.
-    spare = rows + 2
-    padded = jnp.pad(cut, ((0, 0), (spare, spare), (1, 1 + -w % SIZE), (0, 0)))
-    return lax.dynamic_slice_in_dim(padded, spare + first - 1 - start, rows + 2, 1)
+    # The first strip reaches a row above the picture, the last one below it by a row and what its height leaves over.
+    padded = jnp.pad(cut, ((0, 0), (1, 1 + -h % rows), (1, 1 + -w % SIZE), (0, 0)))
+    return lax.dynamic_slice_in_dim(padded, first - start, rows + 2, 1)
 
 
-def _padded(x: Array, rows: int) -> Array:
-    """One pixel all around, and whole strips of ``rows`` and whole tiles below and to the right."""
-    return jnp.pad(x, ((0, 0), (1, 1 + -x.shape[1] % rows), (1, 1 + -x.shape[2] % SIZE), (0, 0)))
+def _padded(x: Array) -> Array:
+    """One pixel all around, and whole tiles below and to the right."""
+    return jnp.pad(x, ((0, 0), *((1, 1 + -size % SIZE) for size in x.shape[1:3]), (0, 0)))
 
 
 def _combined(matrix: np.ndarray, parts: list[Array], axis: int) -> Array:
