@@ -133,10 +133,13 @@ class Evaluation:
         drawn = self.draw([f"{name}, {style}" for name, style in cases], self._blank(len(cases)), 1.0)
         rows = [list(np.uint8(drawn[i : i + len(STYLES)] * 255)) for i in range(0, len(cases), len(STYLES))]
         self._sheet("card_styles.png", rows, names, list(STYLES), "Text-to-image (strength 1): style words")
-        found = self.judge(np.uint8(drawn * 255))[1].argmax(-1)
-        hit = np.mean([self.judge.styles[k] == style for k, (_, style) in zip(found, cases, strict=True)])
+        # By thing, by the style asked for, by the style judged.
+        scores = self.judge(np.uint8(drawn * 255))[1].reshape(len(names), len(STYLES), -1)
+        scores = scores[..., [self.judge.styles.index(style) for style in STYLES]]
+        asked = np.arange(len(STYLES))
         return {
-            "obeyed": float(hit),
+            "obeyed": float((scores.argmax(2) == asked).mean()),
+            "told_apart": float((scores.argmax(1) == asked).mean()),
             "judge_on_real_pictures": judged_by(self.judge, self.emoji)["style"],
             "judge_on_reconstructions": judged_by(self.judge, self.emoji, self._reconstructed)["style"],
         }

@@ -18,19 +18,37 @@ from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.models import AutoencoderKL, CLIPTextModel, UNet2DConditionModel
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
-from img2img_jax.training.consistency_loss import ConsistencyConfig, loss_fn, student_of
+from img2img_jax.training.consistency_loss import ConsistencyConfig, loss_fn, student_carried_over, student_of
+
+
+def initial_student(
+    teacher: UNet2DConditionModel, cond_dim: int, init: Path | None, init_teacher: Path | None
+) -> UNet2DConditionModel:
+    """The teacher's copy; or the network in ``init/unet``, with what the teacher has learnt since ``init_teacher``."""
+    if init is None:
+        return student_of(teacher, cond_dim)
+    student = load_component(UNet2DConditionModel, init / "unet", dtype=jnp.float32)
+    if init_teacher is None:
+        return student
+    before = load_component(UNet2DConditionModel, init_teacher / "unet", dtype=jnp.float32)
+    return student_carried_over(student, before, teacher)
 
 
 def train(
-    config: ConfigDict, emoji: EmojiSet, tokenizer: ClipTokenizer, workdir: Path, model: Path, init: Path | None = None
+    config: ConfigDict,
+    emoji: EmojiSet,
+    tokenizer: ClipTokenizer,
+    workdir: Path,
+    model: Path,
+    init: Path | None = None,
+    init_teacher: Path | None = None,
 ) -> None:
     """Distils ``model/unet``; logs how far the student's few-step pictures are from the teacher's of many steps."""
     vae = load_component(AutoencoderKL, model / "vae", dtype=jnp.float32)
     encoder = load_component(CLIPTextModel, model / "text_encoder", dtype=jnp.float32)
     teacher = load_component(UNet2DConditionModel, model / "unet", dtype=jnp.float32)
     cond_dim = config.model.time_cond_proj_dim
-    student = load_component(UNet2DConditionModel, init / "unet", dtype=jnp.float32) if init else None
-    graphdef, params = nnx.split(student or student_of(teacher, cond_dim))
+    graphdef, params = nnx.split(initial_student(teacher, cond_dim, init, init_teacher))
     (teacher_graphdef, teacher_params), (text_graphdef, text_params) = nnx.split(teacher), nnx.split(encoder)
     schedulers = {
         "teacher": Scheduler.from_config(read_json(model / "scheduler" / "scheduler_config.json")),

@@ -21,6 +21,9 @@ _INIT = flags.DEFINE_string(
     None,
     "Model to begin with: its unet/ (unet and lcm stages), or the picture tower of its clip/ (clip stage).",
 )
+_INIT_TEACHER = flags.DEFINE_string(
+    "init_teacher", None, "Model that --init was distilled from: what --model has learnt since is added (lcm stage)."
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -41,6 +44,10 @@ def main(_: list[str]) -> None:
     extra = {"init": init} if config.stage in ("clip", "unet", "lcm") else {}
     if config.stage in ("unet", "lcm"):
         extra["model"] = Path(_MODEL.value)
+    if _INIT_TEACHER.value:
+        if config.stage != "lcm" or init is None:
+            raise app.UsageError("--init_teacher is for the lcm stage and needs --init, the model distilled from it")
+        extra["init_teacher"] = Path(_INIT_TEACHER.value)
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
 
 

@@ -54,6 +54,23 @@ def student_of(teacher: UNet2DConditionModel, cond_dim: int) -> UNet2DConditionM
     return nnx.merge(graphdef, nnx.from_flat_state(weights))
 
 
+def student_carried_over(
+    student: UNet2DConditionModel, before: UNet2DConditionModel, teacher: UNet2DConditionModel
+) -> UNet2DConditionModel:
+    """The student of ``before``, moved by what ``teacher``, trained on from it, has learnt since.
+
+    Weights are added and subtracted as task vectors are (Ilharco et al. 2212.04089): what distillation changed in the
+    one suits the other, and far less of it remains to be done than from either's weights.
+    """
+    graphdef, state = nnx.split(student)
+    old, new = (dict(nnx.to_flat_state(nnx.state(unet))) for unet in (before, teacher))
+    moved = [
+        (path, jax.tree.map(lambda s, b, t: s + (t - b), leaf, old[path], new[path]) if path in old else leaf)
+        for path, leaf in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graphdef, nnx.from_flat_state(moved))
+
+
 def pseudo_huber(error: Float[Array, "b h w c"], width: float) -> Float[Array, " b"]:
     """sqrt(error^2 + width^2) - width, mean over all but the first axis (2310.14189, eq. 7, per element)."""
     return (jnp.sqrt(jnp.square(error) + width**2) - width).mean((1, 2, 3))

@@ -10,7 +10,13 @@ from flax import nnx
 from img2img_jax.diffusion.schedule import NoiseSchedule
 from img2img_jax.models.layers import guidance_embedding
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, tiny_pipeline
-from img2img_jax.training.consistency_loss import ConsistencyConfig, loss_fn, pseudo_huber, student_of
+from img2img_jax.training.consistency_loss import (
+    ConsistencyConfig,
+    loss_fn,
+    pseudo_huber,
+    student_carried_over,
+    student_of,
+)
 
 COND = 8
 PIPE = tiny_pipeline()
@@ -25,6 +31,20 @@ def test_student_starts_as_its_teacher_at_every_scale():
     student = student_of(PIPE.unet, COND)
     said = student(LATENTS, times, states, guidance_embedding(jnp.asarray([1.0, 2.0, 5.0, 9.0]), COND))
     np.testing.assert_allclose(said, PIPE.unet(LATENTS, times, states), atol=1e-5)
+
+
+def test_a_student_carried_over_keeps_what_it_learnt_and_gets_what_its_teacher_learnt():
+    def moved(unet, by):
+        graphdef, state = nnx.split(unet)
+        return nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf + by, state))
+
+    student = moved(student_of(PIPE.unet, COND), 0.5)
+    found = student_carried_over(student, PIPE.unet, moved(PIPE.unet, 0.25))
+    for (path, before), (_, after) in zip(
+        nnx.to_flat_state(nnx.state(student)), nnx.to_flat_state(nnx.state(found)), strict=True
+    ):
+        by = 0.0 if "cond_proj" in path else 0.25
+        np.testing.assert_allclose(after[...], before[...] + by, atol=1e-6, err_msg=str(path))
 
 
 def test_pseudo_huber_is_square_when_small_and_absolute_when_large():
