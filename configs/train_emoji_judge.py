@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
-    steps = 10 if tiny else 1000
+    steps = 10 if tiny else 2000
     return ConfigDict(
         dict(
             stage="judge",
