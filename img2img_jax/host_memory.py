@@ -7,10 +7,12 @@ embedded model's UNet 0.5 GB of them, a fifth of its time. docs/performance.md h
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import os
 import sys
+from collections.abc import Callable, Iterator
 
 VARIABLE = "IMG2IMG_JAX_MALLOC"
 """Environment variable: "default" leaves malloc as it is."""
@@ -21,8 +23,12 @@ KEPT_BYTES = 2**31 - 1
 ACCELERATORS = ("libtpu", "jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm60_plugin", "jax_rocm7_plugin")
 """Packages that bring JAX devices whose programs have no use for the host's memory."""
 
-# Of malloc.h: the trim threshold, how many blocks may be mapped one by one, and how many heaps there may be.
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+# Of malloc.h: the trim threshold, from which size and how many blocks may be mapped one by one, and how many heaps.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
+
+_KEEP = {_MMAP_MAX: 0, _TRIM_THRESHOLD: KEPT_BYTES}
+# glibc's own limits, at the largest that it raises them to once a process has freed large blocks.
+_GIVE_BACK = {_MMAP_MAX: 2**16, _MMAP_THRESHOLD: 2**25, _TRIM_THRESHOLD: 2**26}
 
 
 def keep_freed_memory() -> None:
@@ -32,12 +38,29 @@ def keep_freed_memory() -> None:
     own, which are too small for its buffers. Nothing happens with another C library, where ``VARIABLE`` is "default",
     or where an accelerator's plugin is installed and ``JAX_PLATFORMS`` is not "cpu".
     """
-    if os.environ.get(VARIABLE) == "default" or not sys.platform.startswith("linux") or not _on_cpu():
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for parameter, value in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, KEPT_BYTES)):
+    if (mallopt := _mallopt()) is not None:
+        for parameter, value in {_ARENA_MAX: 1, **_KEEP}.items():
             mallopt(parameter, value)
+
+
+@contextlib.contextmanager
+def default_malloc() -> Iterator[None]:
+    """Within it malloc gives memory back as in a process without this package: for timing others beside it."""
+    mallopt = _mallopt() or (lambda parameter, value: None)
+    for parameter, value in _GIVE_BACK.items():
+        mallopt(parameter, value)
+    try:
+        yield
+    finally:
+        for parameter, value in _KEEP.items():
+            mallopt(parameter, value)
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    """glibc's function, or None where malloc is left as it is."""
+    if os.environ.get(VARIABLE) == "default" or not sys.platform.startswith("linux") or not _on_cpu():
+        return None
+    return getattr(ctypes.CDLL(None), "mallopt", None)
 
 
 def _on_cpu() -> bool:
