@@ -16,24 +16,27 @@ from img2img_jax.host_memory import default_malloc
 import jax, jax.numpy as jnp
 
 @jax.jit
-def program(x):  # 64 MiB of temporaries
+def program(x, kernel):  # temporaries of 64 MiB
     for _ in range(3):
-        x = jnp.sort(jnp.sin(x))
+        x = jnp.sin(x @ kernel)
     return x.sum()
 
-x = jnp.ones((16, 2**20))
-for _ in range(2):
-    program(x).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+x, kernel = jnp.ones((2**18, 64)), jnp.ones((64, 64))
+faults = []
 with {context}:
-    for _ in range(4):
-        program(x).block_until_ready()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    for _ in range(11):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        program(x, kernel).block_until_ready()
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults))
 """
 
 
 def page_faults(context: str = "contextlib.nullcontext()", **variables: str) -> int:
-    """Of four calls of a program with large temporaries, in a fresh process."""
+    """The least that one of eleven calls takes of a program with large temporaries, in a fresh process.
+
+    What a call frees may still be in use when the next begins, which then gets new pages: the heap grows a few times.
+    """
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", **variables}
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(context=context)],
@@ -49,7 +52,7 @@ def page_faults(context: str = "contextlib.nullcontext()", **variables: str) -> 
 def test_programs_get_the_same_pages_again():
     default = page_faults(**{host_memory.VARIABLE: "default"})
     assert page_faults() < 0.1 * default
-    assert page_faults("default_malloc()") > 0.1 * default
+    assert page_faults("default_malloc()") > 0.5 * default
 
 
 @pytest.mark.parametrize(

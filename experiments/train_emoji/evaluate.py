@@ -59,6 +59,7 @@ class Evaluation:
 
     def __init__(self, model: Path, emoji: EmojiSet, judge: PictureJudge, clip: Path):
         self.model, self.emoji, self.judge = model, emoji, judge
+        self.judge_itself = judged_by(judge, emoji)
         self.pipe = Img2ImgPipeline.from_pretrained(model)
         self.features = CLIPFeatures.load(clip)
         self.evaluator = Evaluator({"clip": self.features}, ["psnr", "ssim", "edge_f1", "clip_text"])
@@ -140,7 +141,7 @@ class Evaluation:
         return {
             "obeyed": float((scores.argmax(2) == asked).mean()),
             "told_apart": float((scores.argmax(1) == asked).mean()),
-            "judge_on_real_pictures": judged_by(self.judge, self.emoji)["style"],
+            "judge_on_real_pictures": self.judge_itself["style"],
             "judge_on_reconstructions": judged_by(self.judge, self.emoji, self._reconstructed)["style"],
         }
 
@@ -159,7 +160,7 @@ class Evaluation:
         groups = {"seen": self._names(36), "unseen": unseen[:36]}
         others = [name for name in records if name not in {*groups["seen"], *groups["unseen"]}]
         column = {concept: k for k, concept in enumerate(self.judge.concepts)}
-        result = {"judge_top1_of_all_on_real_pictures": judged_by(self.judge, self.emoji)["concept_top1"]}
+        result = {"judge_top1_of_all_on_real_pictures": self.judge_itself["concept_top1"]}
         for group, names in groups.items():
             choices = names + others[: 100 - len(names)]
             drawn = self.draw([f"{name}, flat style" for name in names], self._blank(len(names)), 1.0, seed=7)

@@ -36,6 +36,8 @@ def main(_: list[str]) -> None:
     config, workdir = _CONFIG.value, Path(_WORKDIR.value)
     if config.stage in ("unet", "lcm") and not _MODEL.value:
         raise app.UsageError("this stage needs --model, the folder export.py wrote vae/ and text_encoder/ to")
+    if _INIT_TEACHER.value and not (config.stage == "lcm" and _INIT.value):
+        raise app.UsageError("--init_teacher is for the lcm stage and needs --init, the model distilled from it")
     workdir.mkdir(parents=True, exist_ok=True)
     init = Path(_INIT.value) if _INIT.value else None
     _keep_config(config, init, workdir / "config.json")
@@ -45,8 +47,6 @@ def main(_: list[str]) -> None:
     if config.stage in ("unet", "lcm"):
         extra["model"] = Path(_MODEL.value)
     if _INIT_TEACHER.value:
-        if config.stage != "lcm" or init is None:
-            raise app.UsageError("--init_teacher is for the lcm stage and needs --init, the model distilled from it")
         extra["init_teacher"] = Path(_INIT_TEACHER.value)
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
 
