@@ -1,4 +1,4 @@
-"""A small CLIP on emoji art: its text tower conditions the UNet, the whole scores prompt alignment.
+"""A small CLIP on emoji art, whose text tower conditions the UNet.
 
 Cost: about 15 minutes on one CPU core. Command:
   python experiments/train_emoji/run.py --config=configs/train_emoji_clip.py --workdir=runs/clip
@@ -30,7 +30,11 @@ def get_config(arg: str = "") -> ConfigDict:
             resolution=64,
             batch_size=32 if tiny else 128,
             num_concepts=50 if tiny else 0,
+            more_captions=0,
             smoothing=0.05,
+            kept_share=1.0,
+            heads_as_taps=False,
+            augmentation=dict(),
             model=dict(
                 projection_dim=width,
                 text_config=dict(

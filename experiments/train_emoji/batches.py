@@ -8,28 +8,45 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from img2img_jax.data.augment import Augmentation
-from img2img_jax.data.captions import caption
+from img2img_jax.data.captions import canonical, caption
 from img2img_jax.data.emoji import STYLES, EmojiSet
 
 Drawn = tuple[np.ndarray, list[str]]
 
 
-def augmented(emoji: EmojiSet, index: int, rng: np.random.Generator) -> tuple[np.ndarray, str | None]:
+AUGMENTATION = Augmentation()
+
+
+def augmented(
+    emoji: EmojiSet, index: int, rng: np.random.Generator, augmentation: Augmentation = AUGMENTATION
+) -> tuple[np.ndarray, str | None]:
     """One picture of the set, changed at random, uint8 [H,W,3], and its colour word if it was recoloured."""
-    return Augmentation()(np.asarray(emoji.images[index]), emoji.records[index], rng)
+    return augmentation(np.asarray(emoji.images[index]), emoji.records[index], rng)
 
 
-def pictures_at(emoji: EmojiSet, *, batch_size: int, num_concepts: int = 0, seed: int = 0) -> Callable[[int], Drawn]:
-    """A function from step to ``(uint8 [B,H,W,3], captions)``: random training pictures, augmented, captioned."""
+def pictures_at(
+    emoji: EmojiSet,
+    *,
+    batch_size: int,
+    num_concepts: int = 0,
+    seed: int = 0,
+    more_captions: int = 0,
+    augmentation: Augmentation = AUGMENTATION,
+) -> Callable[[int], Drawn]:
+    """A function from step to ``(uint8 [B,H,W,3], captions)``: random training pictures, augmented, captioned.
+
+    Behind their captions come ``more_captions`` of other training pictures.
+    """
     chosen = emoji.select(split="train", num_concepts=num_concepts or None)
 
     def draw(step: int) -> Drawn:
         rng = np.random.default_rng((seed, step))
         images, captions = [], []
         for index in rng.choice(chosen, batch_size, replace=batch_size > len(chosen)):
-            image, colour = augmented(emoji, index, rng)
+            image, colour = augmented(emoji, index, rng, augmentation)
             images.append(image)
             captions.append(caption(emoji.records[index], rng, colour=colour))
+        captions += [caption(emoji.records[index], rng) for index in rng.choice(chosen, more_captions)]
         return np.stack(images), captions
 
     return draw
@@ -44,6 +61,13 @@ def held_out(emoji: EmojiSet, split: str, count: int) -> np.ndarray:
     """Indices of ``count`` pictures of a held-out split, spread evenly over it; training styles only."""
     chosen = np.asarray([i for i in emoji.select(split=split) if emoji.records[i].style in STYLES])
     return spread(chosen, min(count, len(chosen)))
+
+
+def captions_to_choose_from(emoji: EmojiSet, index: Sequence[int], count: int) -> list[str]:
+    """The plain captions of these pictures and, behind them, others of the set, spread evenly: ``count`` in all."""
+    own = [canonical(emoji.records[i]) for i in index]
+    others = {canonical(record): None for record in emoji.records if record.style in STYLES}
+    return own + spread([text for text in others if text not in own], count - len(own)).tolist()
 
 
 def load_emoji(folder: str | None, resolution: int) -> EmojiSet:

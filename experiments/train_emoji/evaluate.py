@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from batches import held_out, load_emoji, spread
+from batches import captions_to_choose_from, held_out, load_emoji, spread
 from card import write_card
 from colour_judge import LEAST_COLOURED, coloured, shows_colour
 from flax import nnx
@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 from img2img_jax import Img2ImgPipeline
 from img2img_jax.checkpoints import load_component, write_json
-from img2img_jax.data.captions import canonical, clean_name, split_colour
+from img2img_jax.data.captions import clean_name, split_colour
 from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiSet
 from img2img_jax.metrics import Evaluator, spearman
 from img2img_jax.metrics.clip_features import CLIPFeatures
@@ -104,13 +104,10 @@ class Evaluation:
 
     def clip(self) -> dict[str, float]:
         """The right one of 256 captions for pictures of held-out styles, and of held-out concepts."""
-        every = [canonical(r) for r in self.emoji.records if r.style in STYLES]
         result = {}
         for split in ("unseen_style", "unseen_concept"):
             index = held_out(self.emoji, split, 256)
-            own = [canonical(self.emoji.records[i]) for i in index]
-            others = list(dict.fromkeys(text for text in every if text not in own))
-            texts = self.features.texts(own + spread(others, 256 - len(own)).tolist())
+            texts = self.features.texts(captions_to_choose_from(self.emoji, index, 256))
             scores = np.asarray(self.features.pictures(self.emoji.images[index] / np.float32(255))) @ texts.T
             result[f"top1_of_256_{split}"] = float((scores.argmax(-1) == np.arange(len(index))).mean())
             result[f"pictures_{split}"] = len(index)

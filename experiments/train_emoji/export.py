@@ -1,7 +1,7 @@
 """Exports finished stages to the diffusers folder layout.
 
   python experiments/train_emoji/export.py --clip=runs/clip --vae=runs/vae --model=runs/model      (before the UNet)
-  python experiments/train_emoji/export.py --unet=runs/unet --model=runs/model                     (after it)
+  python experiments/train_emoji/export.py --unet=runs/unet --score=runs/score --model=runs/model  (after it)
   python experiments/train_emoji/export.py --unet=runs/lcm --model=runs/model_lcm --parts_of=runs/model
 
 The VAE's latents and the text encoder's states are standardised per channel over the training set, folded into the
@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from absl import app, flags
 from batches import load_emoji, pictures_at
-from clip_stage import of_pictures
 from flax import nnx
+from vae_stage import of_decoder
 
 from img2img_jax.checkpoints import load_component, read_json, save_component, write_json, write_model_index
 from img2img_jax.data.emoji import EmojiSet
@@ -29,7 +29,6 @@ from img2img_jax.models import (
     AutoencoderKLConfig,
     CLIPConfig,
     CLIPModel,
-    CLIPTextModel,
     UNet2DConditionConfig,
     UNet2DConditionModel,
 )
@@ -37,7 +36,8 @@ from img2img_jax.training.fit import restore_ema
 from img2img_jax.training.pixels import to_model
 from img2img_jax.training.standardise import standardise_latents, standardise_text_states
 
-_CLIP = flags.DEFINE_string("clip", None, "Work directory of the CLIP stage.")
+_CLIP = flags.DEFINE_string("clip", None, "Work directory of the CLIP stage, whose text tower conditions the UNet.")
+_SCORE = flags.DEFINE_string("score", None, "Work directory of the CLIP that scores.")
 _VAE = flags.DEFINE_string("vae", None, "Work directory of the VAE stage.")
 _UNET = flags.DEFINE_string("unet", None, "Work directory of the UNet stage.")
 _PARTS_OF = flags.DEFINE_string("parts_of", None, "Model whose VAE, text encoder and tokenizer to copy; with --unet.")
@@ -89,35 +89,32 @@ def preprocessing(size: int) -> dict:
 
 
 def export_vae(workdir: str, emoji: EmojiSet, target: Path) -> None:
-    """Standardises the latents over 512 augmented training pictures and saves the VAE."""
-    vae = trained(fresh(AutoencoderKL, AutoencoderKLConfig, workdir), workdir)
-    encode = nnx.jit(lambda vae, images: vae.encode(to_model(images))[0])
-    draw = pictures_at(emoji, batch_size=32)
-    latents = jnp.concatenate([encode(vae, draw(step)[0]) for step in range(16)])
-    standardise_latents(vae, latents.mean((0, 1, 2)), latents.std((0, 1, 2)))
-    save_component(vae, target / "vae", dtype=jnp.dtype(_DTYPE.value))
+    """Standardises the latents over 512 augmented training pictures and saves the VAE.
 
-
-def export_clip(workdir: str, emoji: EmojiSet, target: Path) -> None:
-    """Saves CLIP as it is, for scores, and its text tower with standardised states, for the UNet.
-
-    Of a run that began with a finished CLIP the text tower is the one it had, and the text encoder stays.
+    Of a run that trained the decoder of a finished VAE the latents stay as they are.
     """
     init = stage_config(workdir).get("init")
     if init is None:
-        clip = trained(fresh(CLIPModel, CLIPConfig, workdir), workdir)
+        vae = trained(fresh(AutoencoderKL, AutoencoderKLConfig, workdir), workdir)
+        encode = nnx.jit(lambda vae, images: vae.encode(to_model(images))[0])
+        draw = pictures_at(emoji, batch_size=32)
+        latents = jnp.concatenate([encode(vae, draw(step)[0]) for step in range(16)])
+        standardise_latents(vae, latents.mean((0, 1, 2)), latents.std((0, 1, 2)))
     else:
-        clip = trained(load_component(CLIPModel, Path(init) / "clip", dtype=jnp.float32), workdir, of_pictures)
+        vae = trained(load_component(AutoencoderKL, Path(init) / "vae", dtype=jnp.float32), workdir, of_decoder)
+    save_component(vae, target / "vae", dtype=jnp.dtype(_DTYPE.value))
+
+
+def export_score(workdir: str, target: Path) -> None:
+    """Saves the CLIP that scores."""
+    clip = trained(fresh(CLIPModel, CLIPConfig, workdir), workdir)
     save_component(clip, target / "clip", dtype=jnp.dtype(_DTYPE.value))
     write_json(target / "clip" / "preprocessor_config.json", preprocessing(clip.config.vision_config.image_size))
-    if init is None:
-        export_text_encoder(clip.text_model, emoji, target)
-    else:
-        copy_parts(("text_encoder", "tokenizer"), Path(init), target)
 
 
-def export_text_encoder(encoder: CLIPTextModel, emoji: EmojiSet, target: Path) -> None:
-    """Standardises the text states over 1024 training captions and saves the text encoder and the tokenizer."""
+def export_text_encoder(workdir: str, emoji: EmojiSet, target: Path) -> None:
+    """Standardises CLIP's text states over 1024 training captions; saves its text tower and the tokenizer."""
+    encoder = trained(fresh(CLIPModel, CLIPConfig, workdir), workdir).text_model
     tokenizer_folder = Path(__file__).with_name("tokenizer")
     shutil.copytree(tokenizer_folder, target / "tokenizer", dirs_exist_ok=True)
     captions = pictures_at(emoji, batch_size=1024)(0)[1]
@@ -148,7 +145,9 @@ def main(_: list[str]) -> None:
     if _VAE.value:
         export_vae(_VAE.value, load_emoji(_DATA.value, stage_config(_VAE.value)["resolution"]), target)
     if _CLIP.value:
-        export_clip(_CLIP.value, load_emoji(_DATA.value, stage_config(_CLIP.value)["resolution"]), target)
+        export_text_encoder(_CLIP.value, load_emoji(_DATA.value, stage_config(_CLIP.value)["resolution"]), target)
+    if _SCORE.value:
+        export_score(_SCORE.value, target)
     if _UNET.value:
         export_unet(_UNET.value, target, Path(_PARTS_OF.value) if _PARTS_OF.value else None)
 

@@ -12,33 +12,22 @@ from batches import augmented
 from flax import nnx
 from ml_collections import ConfigDict
 from picture_judge import PictureClassifier, PictureJudge
-from PIL import Image, ImageFilter
 
 from img2img_jax.checkpoints import write_json
+from img2img_jax.data.augment import Augmentation
 from img2img_jax.data.emoji import STYLES, EmojiSet
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
 from img2img_jax.training.pixels import to_model
 
 HELD_OUT = 16
-SOFTENED = 0.5
-MOST_SOFTENED = 1.2
-"""Share of the training pictures that are blurred, and the largest radius in pixels: what a decoder draws is softer
-than what a browser does, and a judge that never saw a soft picture takes softness for a style."""
+AUGMENTATION = Augmentation(soften=0.5)
+"""A judge that never saw a soft picture takes softness for a style."""
 
 
 def pictures_of(emoji: EmojiSet) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the pictures in styles that are trained on, and of those among them kept for measuring the judge."""
     usable = np.asarray([i for i, record in enumerate(emoji.records) if record.style in STYLES])
     return usable, usable[usable % HELD_OUT == 0]
-
-
-def softened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [H, W, 3] as sharp as it was, or blurred at random."""
-    share, radius = rng.random(2)
-    if share >= SOFTENED:
-        return image
-    blur = ImageFilter.GaussianBlur(float(MOST_SOFTENED * radius))
-    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).filter(blur))
 
 
 def judged_by(judge: PictureJudge, emoji: EmojiSet, shown: Callable[[np.ndarray], np.ndarray] = lambda x: x) -> dict:
@@ -83,7 +72,7 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path)
     def batch_at(step: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng((2, step))
         index = [rng.choice(by_style[style]) for style in rng.integers(len(STYLES), size=config.batch_size)]
-        pictures = [softened(augmented(emoji, i, rng)[0], rng) for i in index]
+        pictures = [augmented(emoji, i, rng, AUGMENTATION)[0] for i in index]
         return {"images": np.stack(pictures), "labels": truth[index]}
 
     def loss(params, frozen, batch, key):

@@ -19,7 +19,7 @@ _MODEL = flags.DEFINE_string("model", None, "Folder with vae/ and text_encoder/ 
 _INIT = flags.DEFINE_string(
     "init",
     None,
-    "Model to begin with: its unet/ (unet and lcm stages), or the picture tower of its clip/ (clip stage).",
+    "Model to begin with: its unet/ (unet and lcm stages), its clip/ (clip stage), the decoder of its vae/ (vae stage).",
 )
 _INIT_TEACHER = flags.DEFINE_string(
     "init_teacher", None, "Model that --init was distilled from: what --model has learnt since is added (lcm stage)."
@@ -43,7 +43,7 @@ def main(_: list[str]) -> None:
     _keep_config(config, init, workdir / "config.json")
     emoji = load_emoji(_DATA.value, config.resolution)
     tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
-    extra = {"init": init} if config.stage in ("clip", "unet", "lcm") else {}
+    extra = {"init": init} if config.stage in ("clip", "vae", "unet", "lcm") else {}
     if config.stage in ("unet", "lcm"):
         extra["model"] = Path(_MODEL.value)
     if _INIT_TEACHER.value:

@@ -1,4 +1,4 @@
-"""Stage 2: the VAE."""
+"""Stage 2: the VAE; or, of a VAE that is finished, the decoder alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 from sheet import save_sheet, to_uint8
 
+from img2img_jax.checkpoints import load_component
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
@@ -20,25 +21,37 @@ from img2img_jax.training.pixels import to_model
 from img2img_jax.training.vae_loss import VAELossConfig, loss_fn, psnr
 
 
-def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path) -> None:
-    """Trains, logs the PSNR of held-out pictures and leaves a sheet of originals above reconstructions."""
+def of_decoder(path: tuple, _: object) -> bool:
+    """The parameters that are trained when the latents, on which a UNet has been trained, must stay as they are."""
+    return path[0] in ("decoder", "post_quant_conv")
+
+
+def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path, init: Path | None = None) -> None:
+    """Trains, logs the PSNR of held-out pictures and leaves a sheet of originals above reconstructions.
+
+    With ``init``, what is ``of_decoder`` in ``init/vae`` is trained on, and the rest stays as it is.
+    """
     del tokenizer
-    model = AutoencoderKL(AutoencoderKLConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
-    zero_residuals(model)
-    graphdef, params = nnx.split(model)
+    if init is None:
+        model = AutoencoderKL(AutoencoderKLConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
+        zero_residuals(model)
+        graphdef, params, frozen = nnx.split(model, nnx.Param, ...)
+    else:
+        model = load_component(AutoencoderKL, init / "vae", dtype=jnp.float32)
+        graphdef, params, frozen = nnx.split(model, of_decoder, ...)
     draw = pictures_at(emoji, batch_size=config.batch_size, num_concepts=config.num_concepts)
     index = held_out(emoji, "unseen_concept", 64)
 
     @jax.jit
-    def reconstruct(params, images):
-        vae = nnx.merge(graphdef, params)
+    def reconstruct(params, frozen, images):
+        vae = nnx.merge(graphdef, params, frozen)
         images = to_model(images)
         decoded = vae.decode(vae.encode(images)[0])
         return decoded, psnr(decoded, images)
 
     def evaluate(params, step: int) -> dict[str, float]:
         images = np.asarray(emoji.images[index])
-        decoded, values = zip(*(reconstruct(params, chunk) for chunk in np.array_split(images, 8)), strict=True)
+        decoded, values = zip(*(reconstruct(params, frozen, chunk) for chunk in np.array_split(images, 8)), strict=True)
         pictures = to_uint8(jnp.concatenate(decoded))
         rows = [x[i : i + 10] for i in range(0, min(len(images), 60) - 9, 20) for x in (images, pictures)]
         save_sheet(workdir / f"reconstructions_{step:06d}.png", rows)
@@ -51,5 +64,6 @@ def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path)
         config=FitConfig(**config.fit),
         optimizer=OptimizerConfig(**config.optimizer),
         workdir=workdir,
+        frozen=frozen,
         evaluate=evaluate,
     )

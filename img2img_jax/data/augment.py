@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from img2img_jax.data import colours
 from img2img_jax.data.emoji import EmojiRecord, colourable
@@ -112,12 +112,19 @@ def affine(
     return np.asarray(moved)
 
 
+def softened(image: np.ndarray, radius: float) -> np.ndarray:
+    """Blurs uint8 [H, W, 3] by a Gaussian of `radius` pixels."""
+    blur = ImageFilter.GaussianBlur(float(radius))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(image)).filter(blur))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random augmentation: the chance of each change, and how far the affine moves go.
 
     recolour: of pictures that `emoji.colourable` accepts; flip; move; degrees; scale: largest share by which a
-    picture shrinks or (half of that) grows; shift: share of the side.
+    picture shrinks or (half of that) grows; shift: share of the side; soften: by a blur of up to `blur` pixels, for a
+    network that is to look at what a decoder draws, which is softer than what a browser does.
     """
 
     recolour: float = 0.3
@@ -126,6 +133,8 @@ class Augmentation:
     degrees: float = 8.0
     scale: float = 0.1
     shift: float = 0.03
+    soften: float = 0.0
+    blur: float = 1.2
 
     def __call__(
         self, image: np.ndarray, record: EmojiRecord, rng: np.random.Generator
@@ -143,4 +152,7 @@ class Augmentation:
             degrees, across, down = (2 * draws[4:7] - 1) * (self.degrees, self.shift, self.shift)
             scale = 1 + self.scale * (1.5 * draws[7] - 1)
             image = affine(image, degrees=degrees, scale=scale, shift=(across, down))
+        share, radius = rng.random(2) if self.soften else (1.0, 0.0)
+        if share < self.soften:
+            image = softened(image, self.blur * radius)
         return image, colour

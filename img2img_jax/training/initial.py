@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+
+from img2img_jax.models.clip import CLIPVisionModel
+
+_SHARPNESS, _NOISE, _CONTENT = 5.0, 0.1, 0.3
+"""Of what ``heads_as_taps`` starts with: a factor of attention's scores, and the shares of the usual random weights that
+are left in queries and keys, and in whatever adds content to positions."""
 
 
 def zero_residuals(network: nnx.Module, also: tuple[str, ...] = ()) -> None:
@@ -17,3 +24,62 @@ def zero_residuals(network: nnx.Module, also: tuple[str, ...] = ()) -> None:
     for path, module in nnx.iter_graph(network):
         if path and path[-1] in ("conv2", "proj_out", *also):
             module.kernel[...] = jnp.zeros_like(module.kernel[...])
+
+
+def heads_as_taps(tower: CLIPVisionModel, seed: int = 0) -> None:
+    """Lets a vision transformer start as a network of convolutions, in place: each head looks at one near patch.
+
+    Attention can be a convolution whose taps are its heads (Cordonnier et al. 1911.03584), and one that begins so
+    learns from thousands of pictures what it would else need millions for (d'Ascoli et al. 2103.10697). Here positions
+    start as sines and cosines of many wavelengths, each head reads some of them, and its queries are turned so that
+    they match the keys of the patch beside: of all nine in a square of three, itself among them. All are trained on
+    from there like any weights. The last layer starts as usual: in it the class token gathers what the others found,
+    and a query that sharp would find nothing but itself.
+
+    Raises:
+      ValueError: the width of a head is no multiple of 4, a sine and a cosine for each axis.
+    """
+    config, embeddings = tower.config, tower.embeddings
+    side, width, heads = config.image_size // config.patch_size, config.hidden_size, config.num_attention_heads
+    if width // heads % 4:
+        raise ValueError(f"hidden_size={width} gives heads of width {width // heads}, which must be a multiple of 4")
+    # Wavelengths from about 3 patches to the picture's side.
+    waves = np.geomspace(2.0, 2 * np.pi / side, width // 4)
+    angles = np.mgrid[:side, :side].reshape(2, -1, 1) * waves
+    positions = np.concatenate([wave(axis) for axis in angles for wave in (np.sin, np.cos)], axis=1)
+    table = np.concatenate([np.zeros((1, width)), positions])
+    _assign(embeddings.position_embedding.embedding, table)
+    embeddings.patch_embedding.kernel[...] *= _CONTENT
+    rng, square = np.random.default_rng(seed), np.mgrid[-1:2, -1:2].reshape(2, -1).T
+    for layer in list(tower.encoder.layers)[:-1]:
+        taps = np.concatenate([rng.permutation(square) for _ in range(-(-heads // len(square)))])[:heads]
+        queries, keys = layer.self_attn.q_proj.kernel, layer.self_attn.k_proj.kernel
+        _assign(queries, _SHARPNESS * (_turned(waves, taps) + _NOISE * np.asarray(queries[...])))
+        _assign(keys, _turned(waves, np.zeros_like(taps)) + _NOISE * np.asarray(keys[...]))
+        for last in (layer.self_attn.out_proj, layer.mlp.fc2):
+            last.kernel[...] *= _CONTENT
+
+
+def _assign(param: nnx.Param, value: np.ndarray) -> None:
+    param[...] = jnp.asarray(value, param.dtype)
+
+
+def _turned(waves: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """A projection [d, d] of sines and cosines of positions to heads: each reads some waves, moved by its tap.
+
+    Args:
+      waves: radians a patch, [d / 4]; head ``h`` of ``n`` reads the waves h, h + n, h + 2n, ...
+      taps: rows and columns that each head is moved by, [n, 2].
+    """
+    count, heads = len(waves), len(taps)
+    kernel = np.zeros((4 * count, heads, 2, 2, count // heads))
+    for head, tap in enumerate(taps):
+        read = np.arange(head, count, heads)
+        own = np.arange(len(read))
+        for axis in range(2):
+            sines, cosines = 2 * axis * count + read, (2 * axis + 1) * count + read
+            sine, cosine = np.sin(waves[read] * tap[axis]), np.cos(waves[read] * tap[axis])
+            # sin(a + b) and cos(a + b), of what is read of a.
+            kernel[sines, head, axis, 0, own], kernel[cosines, head, axis, 0, own] = cosine, sine
+            kernel[sines, head, axis, 1, own], kernel[cosines, head, axis, 1, own] = -sine, cosine
+    return kernel.reshape(4 * count, 4 * count)

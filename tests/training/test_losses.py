@@ -47,24 +47,45 @@ def tower(**more):
     return dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, **more)
 
 
-def test_clip_loss_falls_when_pairs_match():
+def tiny_clip():
     config = dict(
         projection_dim=8,
         text_config=tower(vocab_size=20, max_position_embeddings=6, eos_token_id=19),
         vision_config=tower(image_size=16, patch_size=8),
     )
-    model = CLIPModel(CLIPConfig.from_dict(config), rngs=nnx.Rngs(0))
-    ids = jnp.asarray([[i, i + 4, 19, 19, 19, 19] for i in range(4)])
-    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
-    loss = jax.jit(jax.value_and_grad(clip_loss.loss_fn(graphdef), has_aux=True))
+    return CLIPModel(CLIPConfig.from_dict(config), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("kept_share", [1.0, 0.5])
+@pytest.mark.parametrize("captions", [4, 7])
+def test_clip_loss_falls_when_pairs_match(captions, kept_share):
+    ids = jnp.asarray([[i, i + 4, 19, 19, 19, 19] for i in range(captions)])
+    graphdef, params, rest = nnx.split(tiny_clip(), nnx.Param, ...)
+    loss = jax.jit(jax.value_and_grad(clip_loss.loss_fn(graphdef, kept_share=kept_share), has_aux=True))
     batch = {"images": np.uint8((np.asarray(IMAGES) + 1) * 127.5), "input_ids": ids}
-    (first, _), _ = loss(params, rest, batch, None)
-    for _ in range(60):
-        (value, metrics), grads = loss(params, rest, batch, None)
+    (first, _), _ = loss(params, rest, batch, jax.random.key(0))
+    for step in range(100):
+        (value, metrics), grads = loss(params, rest, batch, jax.random.key(step))
         params = jax.tree.map(lambda p, g: p - 0.05 * g, params, grads)
-    assert first > np.log(4) * 0.7
+    assert first > (np.log(captions) + np.log(4)) / 2 * 0.7
     assert value < 0.5 * first
     assert metrics["top1"] == 1
+
+
+def test_a_vision_tower_that_keeps_all_patches_sees_the_picture():
+    model, order = tiny_clip(), jnp.asarray([[2, 0, 3, 1]] * 4)
+    whole, shuffled = model.image_features(IMAGES), model.image_features(IMAGES, order)
+    np.testing.assert_allclose(shuffled, whole, atol=1e-5)
+    assert np.abs(model.image_features(IMAGES, order[:, :2]) - whole).max() > 1e-3
+
+
+def test_patches_are_drawn_without_repeats_and_sooner_where_something_is():
+    blank = jnp.ones((64, 16, 16, 3)).at[:, :8].set(jax.random.uniform(jax.random.key(1), (64, 8, 16, 3)))
+    kept = np.asarray(clip_loss.patches_at_random(jax.random.key(0), blank, 4, 0.5))
+    assert kept.shape == (64, 8)
+    assert all(len(set(row)) == 8 for row in kept)
+    assert len({tuple(row) for row in kept}) > 60, "drawn anew for every picture"
+    assert 0.6 < (kept < 8).mean() < 0.9, "the upper half has something on it"
 
 
 def test_denoising_loss_of_a_perfect_and_of_a_deaf_network():
