@@ -19,7 +19,7 @@ def get_config(arg: str = "") -> ConfigDict:
             resolution=64,
             batch_size=4 if tiny else 8,
             num_concepts=50 if tiny else 0,
-            loss=dict(gradient=1.0, chroma=1.0, kl=1e-4),
+            loss=dict(gradient=1.0, chroma=1.0, kl=1e-4, noise=0.0),
             model=dict(
                 down_block_types=("DownEncoderBlock2D",) * 3,
                 up_block_types=("UpDecoderBlock2D",) * 3,

@@ -89,7 +89,11 @@ ROWS = {
     ("clip", "top1_of_256_unseen_style"): "CLIP, held-out pictures of seen concepts: right one of 256 captions {:.0%}",
     ("clip", "top1_of_256_unseen_concept"): "CLIP, concepts never seen: right one of 256 captions {:.0%}",
     ("colours", "obeyed"): "Colour words obeyed (grey disc, strength 0.9, 36 cases) {:.0%}",
-    ("styles", "obeyed"): "Style words obeyed (strength 1, 40 cases), by the judge {:.0%}",
+    ("styles", "obeyed"): "Style words obeyed (strength 1, 100 cases), by the judge {:.0%}",
+    (
+        "styles",
+        "changed",
+    ): "one style word for another (400 cases): the picture is more in the new style than it was, to the judge {:.0%}",
     (
         "styles",
         "told_apart",

@@ -126,18 +126,20 @@ class Evaluation:
 
     def styles(self) -> dict[str, float]:
         """Text-to-image of seen concepts in every style: does a classifier of real pictures see that style?"""
-        names = self._names(8)
+        names = self._names(20)
         cases = [(name, style) for name in names for style in STYLES]
         drawn = self.draw([f"{name}, {style}" for name, style in cases], self._blank(len(cases)), 1.0)
-        rows = [list(np.uint8(drawn[i : i + len(STYLES)] * 255)) for i in range(0, len(cases), len(STYLES))]
-        self._sheet("card_styles.png", rows, names, list(STYLES), "Text-to-image (strength 1): style words")
+        rows = np.uint8(drawn * 255).reshape(len(names), len(STYLES), *drawn.shape[1:])
+        self._sheet("card_styles.png", rows[::2], names[::2], list(STYLES), "Text-to-image (strength 1): style words")
         # By thing, by the style asked for, by the style judged.
         scores = self.judge(np.uint8(drawn * 255))[1].reshape(len(names), len(STYLES), -1)
         scores = scores[..., [self.judge.styles.index(style) for style in STYLES]]
         asked = np.arange(len(STYLES))
+        more = scores[:, asked, asked][:, None] > scores
         return {
             "obeyed": float((scores.argmax(2) == asked).mean()),
             "told_apart": float((scores.argmax(1) == asked).mean()),
+            "changed": float(more[:, ~np.eye(len(STYLES), dtype=bool)].mean()),
             "judge_on_real_pictures": self.judge_itself["style"],
             "judge_on_reconstructions": judged_by(self.judge, self.emoji, self._reconstructed)["style"],
         }

@@ -19,7 +19,7 @@ _MODEL = flags.DEFINE_string("model", None, "Folder with vae/ and text_encoder/ 
 _INIT = flags.DEFINE_string(
     "init",
     None,
-    "Model to begin with: its unet/ (unet and lcm stages), its clip/ (clip stage), the decoder of its vae/ (vae stage).",
+    "Model to begin with: its unet/ (unet and lcm stages), its clip/ (score), the decoder of its vae/ (vae stage).",
 )
 _INIT_TEACHER = flags.DEFINE_string(
     "init_teacher", None, "Model that --init was distilled from: what --model has learnt since is added (lcm stage)."

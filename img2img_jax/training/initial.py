@@ -9,8 +9,8 @@ from flax import nnx
 from img2img_jax.models.clip import CLIPVisionModel
 
 _SHARPNESS, _NOISE, _CONTENT = 5.0, 0.1, 0.3
-"""Of what ``heads_as_taps`` starts with: a factor of attention's scores, and the shares of the usual random weights that
-are left in queries and keys, and in whatever adds content to positions."""
+"""Of what ``heads_as_taps`` starts with: a factor of attention's scores, and the shares of the usual random weights
+that are left in queries and keys, and in whatever adds content to positions."""
 
 
 def zero_residuals(network: nnx.Module, also: tuple[str, ...] = ()) -> None:
