@@ -31,6 +31,7 @@ def get_config(arg: str = "") -> ConfigDict:
             batch_size=32 if tiny else 128,
             num_concepts=50 if tiny else 0,
             more_captions=0,
+            traced_share=0.0,
             smoothing=0.05,
             kept_share=1.0,
             heads_as_taps=False,

@@ -22,6 +22,7 @@ def get_config(arg: str = "") -> ConfigDict:
             batch_size=16 if tiny else 128,
             num_concepts=50 if tiny else 0,
             more_captions=16 if tiny else 128,
+            traced_share=0.15,
             smoothing=0.05,
             kept_share=0.75,
             heads_as_taps=True,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from img2img_jax.data.augment import Augmentation
+from img2img_jax.data.augment import Augmentation, traced
 from img2img_jax.data.captions import canonical, caption
-from img2img_jax.data.emoji import STYLES, EmojiSet
+from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiSet
 
 Drawn = tuple[np.ndarray, list[str]]
 
@@ -31,11 +31,14 @@ def pictures_at(
     num_concepts: int = 0,
     seed: int = 0,
     more_captions: int = 0,
+    traced_share: float = 0.0,
     augmentation: Augmentation = AUGMENTATION,
 ) -> Callable[[int], Drawn]:
     """A function from step to ``(uint8 [B,H,W,3], captions)``: random training pictures, augmented, captioned.
 
-    Behind their captions come ``more_captions`` of other training pictures.
+    Args:
+      more_captions: of other training pictures, behind those of the batch.
+      traced_share: of the coloured pictures, which are shown and captioned as line drawings.
     """
     chosen = emoji.select(split="train", num_concepts=num_concepts or None)
 
@@ -43,9 +46,11 @@ def pictures_at(
         rng = np.random.default_rng((seed, step))
         images, captions = [], []
         for index in rng.choice(chosen, batch_size, replace=batch_size > len(chosen)):
-            image, colour = augmented(emoji, index, rng, augmentation)
+            record, (image, colour) = emoji.records[index], augmented(emoji, index, rng, augmentation)
+            if traced_share and rng.random() < traced_share and record.style != LINE_DRAWING:
+                record, image, colour = dataclasses.replace(record, style=LINE_DRAWING), traced(image), None
             images.append(image)
-            captions.append(caption(emoji.records[index], rng, colour=colour))
+            captions.append(caption(record, rng, colour=colour))
         captions += [caption(emoji.records[index], rng) for index in rng.choice(chosen, more_captions)]
         return np.stack(images), captions
 
@@ -63,11 +68,17 @@ def held_out(emoji: EmojiSet, split: str, count: int) -> np.ndarray:
     return spread(chosen, min(count, len(chosen)))
 
 
-def captions_to_choose_from(emoji: EmojiSet, index: Sequence[int], count: int) -> list[str]:
-    """The plain captions of these pictures and, behind them, others of the set, spread evenly: ``count`` in all."""
+def captions_to_choose_from(emoji: EmojiSet, index: Sequence[int], count: int) -> tuple[list[str], np.ndarray]:
+    """The plain captions of these pictures, and behind them others of the set, spread evenly: ``count`` different ones.
+
+    Returns:
+      The captions, and the place among them of each picture's own: two drawings of one thing have the same.
+    """
     own = [canonical(emoji.records[i]) for i in index]
+    choices = list(dict.fromkeys(own))
     others = {canonical(record): None for record in emoji.records if record.style in STYLES}
-    return own + spread([text for text in others if text not in own], count - len(own)).tolist()
+    choices += spread([text for text in others if text not in own], count - len(choices)).tolist()
+    return choices, np.asarray([choices.index(text) for text in own])
 
 
 def load_emoji(folder: str | None, resolution: int) -> EmojiSet:

@@ -17,7 +17,7 @@ from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import CLIPConfig, CLIPModel
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
-from img2img_jax.training.clip_loss import loss_fn, retrieval_top1
+from img2img_jax.training.clip_loss import loss_fn
 from img2img_jax.training.initial import heads_as_taps
 from img2img_jax.training.pixels import batches_of, to_model
 
@@ -44,6 +44,7 @@ def train(
         batch_size=config.batch_size,
         num_concepts=config.num_concepts,
         more_captions=config.more_captions,
+        traced_share=config.traced_share,
         augmentation=Augmentation(**config.augmentation),
     )
 
@@ -64,8 +65,9 @@ def train(
         for split in ("unseen_style", "unseen_concept"):
             index = held_out(emoji, split, CHOICES)
             shown = [pictures(params, chunk) for chunk in batches_of(np.asarray(emoji.images[index]), 32)]
-            ids = np.asarray(tokenizer(captions_to_choose_from(emoji, index, CHOICES)))
-            result[f"top1/{split}"] = retrieval_top1(jnp.concatenate(shown)[: len(index)], texts(params, ids))
+            captions, own = captions_to_choose_from(emoji, index, CHOICES)
+            scores = jnp.concatenate(shown)[: len(index)] @ texts(params, np.asarray(tokenizer(captions))).T
+            result[f"top1/{split}"] = (scores.argmax(-1) == own).mean()
         return result
 
     fit(

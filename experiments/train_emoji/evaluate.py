@@ -107,9 +107,10 @@ class Evaluation:
         result = {}
         for split in ("unseen_style", "unseen_concept"):
             index = held_out(self.emoji, split, 256)
-            texts = self.features.texts(captions_to_choose_from(self.emoji, index, 256))
+            captions, own = captions_to_choose_from(self.emoji, index, 256)
+            texts = self.features.texts(captions)
             scores = np.asarray(self.features.pictures(self.emoji.images[index] / np.float32(255))) @ texts.T
-            result[f"top1_of_256_{split}"] = float((scores.argmax(-1) == np.arange(len(index))).mean())
+            result[f"top1_of_256_{split}"] = float((scores.argmax(-1) == own).mean())
             result[f"pictures_{split}"] = len(index)
         return result
 

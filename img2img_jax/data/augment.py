@@ -118,6 +118,17 @@ def softened(image: np.ndarray, radius: float) -> np.ndarray:
     return np.asarray(Image.fromarray(np.ascontiguousarray(image)).filter(blur))
 
 
+def traced(image: np.ndarray) -> np.ndarray:
+    """Black lines on white where the colours of uint8 [H, W, 3] meet: what a line drawing of it would show.
+
+    Shades do not leave lines: a difference between neighbours of up to 24 is none, one of 88 and more is black.
+    """
+    values = np.pad(image.astype(np.float32), ((0, 1), (0, 1), (0, 0)), mode="edge")
+    steps = [np.abs(values[1:, :-1] - values[:-1, :-1]), np.abs(values[:-1, 1:] - values[:-1, :-1])]
+    ink = np.clip((np.max(steps, axis=(0, 3)) - 24) / 64, 0, 1)
+    return np.repeat(np.uint8(np.rint(255 * (1 - ink)))[..., None], 3, axis=-1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random augmentation: the chance of each change, and how far the affine moves go.

@@ -75,9 +75,3 @@ def loss_fn(graphdef: nnx.GraphDef, smoothing: float = 0.0, kept_share: float = 
         return clip_loss(model, images, batch["input_ids"], smoothing, kept)
 
     return loss
-
-
-@jax.jit
-def retrieval_top1(pictures: Float[Array, "b p"], texts: Float[Array, "n p"]) -> Float[Array, ""]:
-    """Share of pictures whose own caption is nearest among all ``n``, of which the first ``b`` are theirs."""
-    return ((pictures @ texts.T).argmax(-1) == jnp.arange(len(pictures))).mean()

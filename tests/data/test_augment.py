@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from img2img_jax.data import colours
-from img2img_jax.data.augment import Augmentation, affine, flip, flippable, hue_shift
+from img2img_jax.data.augment import Augmentation, affine, flip, flippable, hue_shift, softened, traced
 from img2img_jax.data.colours import HUES, PALETTE
 
 
@@ -135,3 +135,20 @@ def test_augmentation_is_repeatable(picture, apple):
     first, second = (Augmentation()(picture, apple, np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     assert first[1] == second[1] and first[0].shape == picture.shape
+
+
+def test_softening_takes_edges_and_keeps_the_rest(picture, apple):
+    blurred = softened(picture, 1.2).astype(float)
+    assert np.abs(blurred - picture).max() > 40
+    np.testing.assert_allclose(blurred.mean((0, 1)), picture.mean((0, 1)), atol=1)
+    still = dict(recolour=0, flip=0, move=0)
+    draws = [Augmentation(**still, soften=0.5)(picture, apple, np.random.default_rng(k))[0] for k in range(40)]
+    assert 8 < sum((drawn != picture).any() for drawn in draws) < 32
+
+
+def test_tracing_draws_lines_where_colours_meet_and_none_for_shades(picture):
+    lines = traced(picture)
+    assert set(np.unique(lines[30:40, 20:44])) == {255}, "inside the shaded disc nothing is drawn"
+    assert lines[34, 9:12].min() == 0, "the disc's rim is black"
+    assert (lines[..., 0] == lines[..., 2]).all()
+    np.testing.assert_array_equal(traced(np.full((8, 8, 3), 200, np.uint8)), 255)

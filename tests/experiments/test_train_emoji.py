@@ -111,6 +111,24 @@ def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
     assert np.isfinite(out.images).all()
 
 
+def test_captions_to_choose_from_are_all_different(emoji, stages):
+    """Two drawings of one thing share a caption, and neither may be counted wrong for it."""
+    index = [4, 0, 4, 9]
+    captions, own = stages("batches").captions_to_choose_from(emoji, index, 20)
+    assert len(set(captions)) == 20
+    assert [captions[k] for k in own] == [stages("batches").canonical(emoji.records[i]) for i in index]
+
+
+def test_traced_pictures_are_captioned_as_line_drawings(emoji, stages):
+    pictures, captions = stages("batches").pictures_at(emoji, batch_size=32, traced_share=1.0, more_captions=5)(0)
+    assert len(captions) == 37
+    assert {caption.split(", ")[-1] for caption in captions[:32]} & set(STYLES) == {LINE_DRAWING}
+    drawn = pictures[[k for k, caption in enumerate(captions[:32]) if caption.endswith(LINE_DRAWING)]]
+    assert (drawn[..., 0] == drawn[..., 1]).mean() > 0.8, (
+        "all but the line drawings of the set, which are coloured here"
+    )
+
+
 def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, stages, monkeypatch):
     """Half of the pictures are line drawings here, yet each style is drawn as often; variant 0 is the one as drawn."""
     cache_of, tokenizer = stages("latent_cache").LatentCache, lambda texts: np.zeros((len(texts), 1), int)
