@@ -95,6 +95,7 @@ class Desk:
             raise type(error)(f"job {index}: {error}") from error
 
     def _ticket(self, index: int, job: Job) -> Ticket:
+        _check_single(job)
         check_syntax(job.prompt_syntax)
         self._conditioner.check_clip_skip(job.clip_skip)
         scale = checked_guidance([job.guidance_scale], job.guidance_rescale)
@@ -139,6 +140,13 @@ class Desk:
             # The image is kept, so that no other object gets its id.
             self._pictures[key] = job.image, digest, pixels.shape[:2]
         return self._pictures[key][1:]
+
+
+def _check_single(job: Job) -> None:
+    for name in ("scheduler", "strength", "num_inference_steps", "strength_mode", "noise_at_one", "eta"):
+        value = getattr(job, name)
+        if np.ndim(value):
+            raise ValueError(f"{name}={value!r}: a job is one sample; make a job of each")
 
 
 def _prepared(job: Job, size: tuple[int, int] | None = None, multiple: int = 1) -> np.ndarray:

@@ -71,3 +71,9 @@ def test_given_states_are_compared_by_content(ticket):
     again = dict(prompt=None, conditions=dict(prompt_embeds=states.copy()))
     assert ticket(**given).condition == ticket(**again).condition
     assert dataclasses.replace(ticket(**given), told={}).condition != ticket(**given).condition
+
+
+@pytest.mark.parametrize("name", ["scheduler", "strength", "num_inference_steps", "strength_mode", "eta"])
+def test_a_job_with_several_values_is_told_to_be_several(ticket, name):
+    with pytest.raises(ValueError, match=rf"^job 0: {name}=\[.*make a job of each"):
+        ticket(**{name: [SAME_EXECUTABLE[name]] * 2})
