@@ -238,14 +238,11 @@ class CLIPVisionEmbeddings(nnx.Module):
         self.dtype = jnp.dtype(kw["dtype"])
 
     def __call__(self, images: Float[Array, "b H W 3"]) -> Float[Array, "b n d"]:
-        b, height, width, c = images.shape
-        size, kernel = self.patch_embedding.kernel_size[0], self.patch_embedding.kernel[...].astype(self.dtype)
-        # A convolution whose windows do not overlap is a product, which XLA's CPU compiler differentiates far faster.
-        grid = images.astype(self.dtype).reshape(b, height // size, size, width // size, size, c)
-        patches = jnp.moveaxis(grid, 2, 3).reshape(b, -1, size * size * c) @ kernel.reshape(size * size * c, -1)
-        token = jnp.broadcast_to(self.class_embedding[...].astype(self.dtype), (b, 1, patches.shape[-1]))
-        x = jnp.concatenate([token, patches], axis=1)
-        return x + self.position_embedding(jnp.arange(x.shape[1]))
+        patches = self.patch_embedding(images.astype(self.dtype))
+        b, h, w, d = patches.shape
+        token = jnp.broadcast_to(self.class_embedding[...].astype(self.dtype), (b, 1, d))
+        x = jnp.concatenate([token, patches.reshape(b, h * w, d)], axis=1)
+        return x + self.position_embedding(jnp.arange(h * w + 1))
 
 
 class CLIPVisionModel(nnx.Module):
