@@ -13,7 +13,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
     tiny = arg == "tiny"
     width = 32 if tiny else 128
-    steps = 20 if tiny else 4000
+    steps = 20 if tiny else 4700
     every = 20 if tiny else 200
     return ConfigDict(
         dict(

@@ -32,6 +32,7 @@ Strength, over 12 held-out pictures redrawn in another style (PSNR and SSIM to t
 | PSNR, dB | {psnr} |
 | SSIM | {ssim} |
 | CLIP cosine | {clip_text} |
+| CLIP cosine, as another thing | {replaced} |
 
 ![strengths](card_strengths.png)
 ![colour words](card_colours.png)
@@ -48,9 +49,10 @@ dissolves), and draws most of the things it was shown so that they can be named 
 an owl, a dog's face). Others come out as patches of their colours in about the right places at strengths above about
 0.7 and in text-to-image (a rocket, a duck, a hand, a robot), and so do those it was never shown. Style words other than
 line drawing change shading, and not always enough: flat style and 3d style come from one designer and differ least.
-CLIP's retrieval figures flatter it: the CLIP that judges is the one whose text tower conditioned the training; the
-judge, which had no part in it, sees less, above all of concepts never shown. Useful strengths are 0.2 to 0.7. What is
-neither a thing nor a colour nor a style word (counts, positions, actions) is not understood.
+CLIP and the judge, neither of which had a part in training the UNet, find nothing of most concepts it was never shown.
+A picture that already shows the prompt's thing does not gain in CLIP cosine by being redrawn in another style; one that
+becomes another thing does. Useful strengths are 0.2 to 0.7. What is neither a thing nor a colour nor a style word
+(counts, positions, actions) is not understood.
 
 ## Data and licences
 
@@ -100,6 +102,7 @@ ROWS = {
     ): "of five pictures of a thing, the one asked for in a style is the one most in it, to the judge {:.0%}",
     ("styles", "judge_on_real_pictures"): "the judge itself, styles of real pictures {:.0%}",
     ("styles", "judge_on_reconstructions"): "the judge itself, styles of the VAE's reconstructions of them {:.0%}",
+    ("styles", "clip_cosine"): "CLIP cosine to the prompt at strength 1, the same 100 pictures {:.3f}",
     ("concepts", "seen_top5_of_100_clip"): "Strength 1, seen concepts: name in CLIP's top 5 of 100 {:.0%}",
     ("concepts", "seen_top5_of_100_judge"): "Strength 1, seen concepts: name in the judge's top 5 of 100 {:.0%}",
     ("concepts", "unseen_top5_of_100_clip"): "Strength 1, unseen concepts: name in CLIP's top 5 of 100 {:.0%}",
@@ -110,8 +113,13 @@ ROWS = {
     ("drawings", "filled_0.85"): "Held-out line drawings at 0.85: filled {:.0%}",
     ("drawings", "colour_0.85"): "Held-out line drawings at 0.85: in the prompt's colour {:.0%}",
     ("drawings", "edge_f1_0.85"): "Held-out line drawings at 0.85: edge F1 to the drawing {:.2f}",
-    ("strengths", "spearman_psnr"): "Held-out pictures, 0.1 to 1: Spearman of strength and PSNR {:.2f}",
-    ("strengths", "spearman_clip_text"): "Held-out pictures, 0.1 to 1: Spearman of strength and CLIP cosine {:.2f}",
+    (
+        "strengths",
+        "spearman_psnr",
+    ): "Held-out pictures in another style, 0.1 to 1: Spearman of strength and PSNR {:.2f}",
+    ("strengths", "spearman_clip_text"): "the same: Spearman of strength and CLIP cosine {:.2f}",
+    ("replaced", "spearman_psnr"): "Held-out pictures as another thing: Spearman of strength and PSNR {:.2f}",
+    ("replaced", "spearman_clip_text"): "the same, as another thing: Spearman of strength and CLIP cosine {:.2f}",
 }
 
 
@@ -128,9 +136,10 @@ def write_card(model: Path, teacher: Path | None = None) -> None:
     else:
         curve = result["strengths"]
         digits = {"strength": 1, "psnr": 1, "ssim": 2, "clip_text": 2}
+        replaced = " | ".join(f"{v:.2f}" for v in result["replaced"]["clip_text"])
         lines = {name: " | ".join(f"{v:.{d}f}" for v in curve[name]) for name, d in digits.items()}
         rows = "\n".join(f"| {label} | {value} |" for label, value in own.items())
-        card = TEMPLATE.format(rows=rows, dashes=" --- |" * len(curve["strength"]), **told, **lines)
+        card = TEMPLATE.format(rows=rows, dashes=" --- |" * len(curve["strength"]), replaced=replaced, **told, **lines)
     (model / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -141,5 +150,7 @@ def figures(result: dict) -> dict[str, str]:
         if name in result.get(part, ()):
             text, brace, form = label.partition("{")
             found[text.strip()] = (brace + form).format(result[part][name])
-    found["CLIP cosine to the prompt at strength 1"] = f"{result['strengths']['clip_text'][-1]:.3f}"
+    found["CLIP cosine to the prompt at strength 1, 12 held-out pictures"] = (
+        f"{result['strengths']['clip_text'][-1]:.3f}"
+    )
     return found

@@ -41,7 +41,8 @@ _CONCEPTS = flags.DEFINE_integer("num_concepts", 300, "Concepts the UNet was tra
 _STEPS = flags.DEFINE_integer("steps", 25, "Sampling steps.")
 _SCALE = flags.DEFINE_float("guidance_scale", 4.0, "Guidance scale.")
 
-PARTS = ("vae", "clip", "colours", "styles", "concepts", "drawings", "strengths")
+PARTS = ("vae", "clip", "colours", "styles", "concepts", "drawings", "strengths", "replaced")
+GRID = tuple(round(0.1 * i, 1) for i in range(1, 11))
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 THINGS = ("apple", "car", "fish", "tulip", "umbrella", "balloon")
 
@@ -129,7 +130,9 @@ class Evaluation:
         """Text-to-image of seen concepts in every style: does a classifier of real pictures see that style?"""
         names = self._names(20)
         cases = [(name, style) for name in names for style in STYLES]
-        drawn = self.draw([f"{name}, {style}" for name, style in cases], self._blank(len(cases)), 1.0)
+        prompts = [f"{name}, {style}" for name, style in cases]
+        drawn = self.draw(prompts, self._blank(len(cases)), 1.0)
+        cosines = (np.asarray(self.features.pictures(drawn)) * np.asarray(self.features.texts(prompts))).sum(-1)
         rows = np.uint8(drawn * 255).reshape(len(names), len(STYLES), *drawn.shape[1:])
         self._sheet("card_styles.png", rows[::2], names[::2], list(STYLES), "Text-to-image (strength 1): style words")
         # By thing, by the style asked for, by the style judged.
@@ -141,6 +144,7 @@ class Evaluation:
             "obeyed": float((scores.argmax(2) == asked).mean()),
             "told_apart": float((scores.argmax(1) == asked).mean()),
             "changed": float(more[:, ~np.eye(len(STYLES), dtype=bool)].mean()),
+            "clip_cosine": float(cosines.mean()),
             "judge_on_real_pictures": self.judge_itself["style"],
             "judge_on_reconstructions": judged_by(self.judge, self.emoji, self._reconstructed)["style"],
         }
@@ -199,25 +203,35 @@ class Evaluation:
 
     def strengths(self) -> dict[str, object]:
         """Held-out pictures redrawn in another style: fidelity to them and CLIP cosine to the prompt, by strength."""
-        grid = [round(0.1 * i, 1) for i in range(1, 11)]
-        index = self._held_out(drawings=False)
-        images = np.asarray(self.emoji.images[index])
-        prompts = []
+        index, prompts = self._held_out(drawings=False), []
         for i in index:
             record = self.emoji.records[i]
             others = [style for style in STYLES if style != record.style]
             prompts.append(f"{clean_name(record.name)}, {others[record.concept_rank % len(others)]}")
+        curves, columns = self._by_strength(index, prompts)
+        rows = list(zip(np.asarray(self.emoji.images[index]), *columns, strict=True))
+        labels = ["input", *(f"{s:g}" for s in GRID)]
+        self._sheet("card_strengths.png", rows, prompts, labels, "One seed, strength 0.1 to 1")
+        return curves
+
+    def replaced(self) -> dict[str, object]:
+        """The same pictures redrawn as another thing, each as the next one: a prompt that no input meets by itself."""
+        index = self._held_out(drawings=False)
+        records = [self.emoji.records[i] for i in index]
+        prompts = [f"{clean_name(r.name)}, {r.style}" for r in records]
+        return self._by_strength(index, prompts[1:] + prompts[:1])[0]
+
+    def _by_strength(self, index: np.ndarray, prompts: list[str]) -> tuple[dict[str, object], list[np.ndarray]]:
+        """Mean metrics at every strength of the grid with their rank correlation, and the pictures drawn."""
+        images = np.asarray(self.emoji.images[index])
         curves, columns = {name: [] for name in self.evaluator.names}, []
-        for strength in grid:
+        for strength in GRID:
             drawn = self.draw(prompts, images, strength)
             for name, values in self.evaluator(images / np.float32(255), drawn, prompt=prompts).items():
                 curves[name].append(float(np.mean(values)))
             columns.append(np.uint8(drawn * 255))
-        rows = [[images[i], *(c[i] for c in columns)] for i in range(12)]
-        labels = ["input", *(f"{s:g}" for s in grid)]
-        self._sheet("card_strengths.png", rows, prompts, labels, "One seed, strength 0.1 to 1")
-        ranks = {f"spearman_{name}": spearman(grid, values) for name, values in curves.items()}
-        return {"strength": grid, **curves, **ranks}
+        ranks = {f"spearman_{name}": spearman(GRID, values) for name, values in curves.items()}
+        return {"strength": list(GRID), **curves, **ranks}, columns
 
     def _held_out(self, *, drawings: bool, count: int = 12) -> np.ndarray:
         """Pictures that no stage saw, though it saw their concepts in other styles: of the most familiar concepts."""
