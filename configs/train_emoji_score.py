@@ -1,7 +1,7 @@
 """The CLIP that scores what the emoji model draws. It is not the one whose text tower conditions the UNet: that one
 would flatter what it taught, and could not be trained on without moving the states that the UNet listens to.
 
-No other stage needs it. Cost: about 80 minutes on one CPU core. Command:
+No other stage needs it. Cost: about 100 minutes on one CPU core. Command:
   python experiments/train_emoji/run.py --config=configs/train_emoji_score.py --workdir=runs/score
 ``:tiny`` runs the same code in under two minutes.
 """

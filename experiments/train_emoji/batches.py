@@ -12,9 +12,9 @@ from img2img_jax.data.captions import canonical, caption
 from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiSet
 
 Drawn = tuple[np.ndarray, list[str]]
-
-
 AUGMENTATION = Augmentation()
+CHOICES = 256
+"""Captions that a CLIP chooses from when it is measured."""
 
 
 def augmented(
@@ -79,6 +79,23 @@ def captions_to_choose_from(emoji: EmojiSet, index: Sequence[int], count: int) -
     others = {canonical(record): None for record in emoji.records if record.style in STYLES}
     choices += spread([text for text in others if text not in own], count - len(choices)).tolist()
     return choices, np.asarray([choices.index(text) for text in own])
+
+
+def top1_of_captions(
+    emoji: EmojiSet,
+    split: str,
+    pictures: Callable[[np.ndarray], np.ndarray],
+    texts: Callable[[list[str]], np.ndarray],
+) -> tuple[float, int]:
+    """The share of the pictures of a held-out split that get the right one of ``CHOICES`` captions, and their number.
+
+    Args:
+      pictures: uint8 [n, H, W, 3] to unit features [n, p]; texts: captions to unit features [m, p].
+    """
+    index = held_out(emoji, split, CHOICES)
+    captions, own = captions_to_choose_from(emoji, index, CHOICES)
+    scores = np.asarray(pictures(np.asarray(emoji.images[index]))) @ np.asarray(texts(captions)).T
+    return float((scores.argmax(-1) == own).mean()), len(index)
 
 
 def load_emoji(folder: str | None, resolution: int) -> EmojiSet:

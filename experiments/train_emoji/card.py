@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from img2img_jax.checkpoints import read_json
@@ -47,7 +48,7 @@ The sheets above are not selected. The UNet has seen about 274,000 samples, whic
 colour words, turns a picture into a line drawing, fills line drawings (though the outline of what it does not know
 dissolves), and draws most of the things it was shown so that they can be named (an apple, a bicycle, a castle, a camel,
 an owl, a dog's face). Others come out as patches of their colours in about the right places at strengths above about
-0.7 and in text-to-image (a rocket, a duck, a hand, a robot), and so do those it was never shown. Style words other than
+0.7 and in text-to-image (a backpack, a unicorn, an otter), and so do those it was never shown. Style words other than
 line drawing change shading, and not always enough: flat style and 3d style come from one designer and differ least.
 CLIP and the judge, neither of which had a part in training the UNet, find nothing of most concepts it was never shown.
 A picture that already shows the prompt's thing does not gain in CLIP cosine by being redrawn in another style; one that
@@ -136,11 +137,15 @@ def write_card(model: Path, teacher: Path | None = None) -> None:
     else:
         curve = result["strengths"]
         digits = {"strength": 1, "psnr": 1, "ssim": 2, "clip_text": 2}
-        replaced = " | ".join(f"{v:.2f}" for v in result["replaced"]["clip_text"])
-        lines = {name: " | ".join(f"{v:.{d}f}" for v in curve[name]) for name, d in digits.items()}
+        lines = {name: _cells(curve[name], d) for name, d in digits.items()}
+        lines["replaced"] = _cells(result["replaced"]["clip_text"], digits["clip_text"])
         rows = "\n".join(f"| {label} | {value} |" for label, value in own.items())
-        card = TEMPLATE.format(rows=rows, dashes=" --- |" * len(curve["strength"]), replaced=replaced, **told, **lines)
+        card = TEMPLATE.format(rows=rows, dashes=" --- |" * len(curve["strength"]), **told, **lines)
     (model / "README.md").write_text(card, encoding="utf-8")
+
+
+def _cells(values: Sequence[float], digits: int) -> str:
+    return " | ".join(f"{value:.{digits}f}" for value in values)
 
 
 def figures(result: dict) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from batches import captions_to_choose_from, held_out, pictures_at
+from batches import pictures_at, top1_of_captions
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -20,8 +20,6 @@ from img2img_jax.training import FitConfig, OptimizerConfig, fit
 from img2img_jax.training.clip_loss import loss_fn
 from img2img_jax.training.initial import heads_as_taps
 from img2img_jax.training.pixels import batches_of, to_model
-
-CHOICES = 256
 
 
 def initial_clip(config: ConfigDict, init: Path | None) -> CLIPModel:
@@ -61,14 +59,14 @@ def train(
         return nnx.merge(graphdef, params, rest).text_features(input_ids)
 
     def evaluate(params, step: int) -> dict[str, float]:
-        result = {}
-        for split in ("unseen_style", "unseen_concept"):
-            index = held_out(emoji, split, CHOICES)
-            shown = [pictures(params, chunk) for chunk in batches_of(np.asarray(emoji.images[index]), 32)]
-            captions, own = captions_to_choose_from(emoji, index, CHOICES)
-            scores = jnp.concatenate(shown)[: len(index)] @ texts(params, np.asarray(tokenizer(captions))).T
-            result[f"top1/{split}"] = (scores.argmax(-1) == own).mean()
-        return result
+        def shown(images: np.ndarray) -> jax.Array:
+            return jnp.concatenate([pictures(params, chunk) for chunk in batches_of(images, 32)])[: len(images)]
+
+        def read(captions: list[str]) -> jax.Array:
+            return texts(params, np.asarray(tokenizer(captions)))
+
+        splits = ("unseen_style", "unseen_concept")
+        return {f"top1/{split}": top1_of_captions(emoji, split, shown, read)[0] for split in splits}
 
     fit(
         loss_fn(graphdef, config.smoothing, config.kept_share),

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
-from batches import captions_to_choose_from, held_out, load_emoji, spread
+from batches import held_out, load_emoji, spread, top1_of_captions
 from card import write_card
 from colour_judge import LEAST_COLOURED, coloured, shows_colour
 from flax import nnx
@@ -107,12 +107,9 @@ class Evaluation:
         """The right one of 256 captions for pictures of held-out styles, and of held-out concepts."""
         result = {}
         for split in ("unseen_style", "unseen_concept"):
-            index = held_out(self.emoji, split, 256)
-            captions, own = captions_to_choose_from(self.emoji, index, 256)
-            texts = self.features.texts(captions)
-            scores = np.asarray(self.features.pictures(self.emoji.images[index] / np.float32(255))) @ texts.T
-            result[f"top1_of_256_{split}"] = float((scores.argmax(-1) == own).mean())
-            result[f"pictures_{split}"] = len(index)
+            result[f"top1_of_256_{split}"], result[f"pictures_{split}"] = top1_of_captions(
+                self.emoji, split, lambda images: self.features.pictures(images / np.float32(255)), self.features.texts
+            )
         return result
 
     def colours(self) -> dict[str, float]:
@@ -131,8 +128,9 @@ class Evaluation:
         names = self._names(20)
         cases = [(name, style) for name in names for style in STYLES]
         prompts = [f"{name}, {style}" for name, style in cases]
-        drawn = self.draw(prompts, self._blank(len(cases)), 1.0)
-        cosines = (np.asarray(self.features.pictures(drawn)) * np.asarray(self.features.texts(prompts))).sum(-1)
+        blank = self._blank(len(cases))
+        drawn = self.draw(prompts, blank, 1.0)
+        cosines = self.evaluator(blank / np.float32(255), drawn, prompt=prompts)["clip_text"]
         rows = np.uint8(drawn * 255).reshape(len(names), len(STYLES), *drawn.shape[1:])
         self._sheet("card_styles.png", rows[::2], names[::2], list(STYLES), "Text-to-image (strength 1): style words")
         # By thing, by the style asked for, by the style judged.
@@ -144,7 +142,7 @@ class Evaluation:
             "obeyed": float((scores.argmax(2) == asked).mean()),
             "told_apart": float((scores.argmax(1) == asked).mean()),
             "changed": float(more[:, ~np.eye(len(STYLES), dtype=bool)].mean()),
-            "clip_cosine": float(cosines.mean()),
+            "clip_cosine": float(np.mean(cosines)),
             "judge_on_real_pictures": self.judge_itself["style"],
             "judge_on_reconstructions": judged_by(self.judge, self.emoji, self._reconstructed)["style"],
         }

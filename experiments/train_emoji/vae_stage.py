@@ -26,19 +26,23 @@ def of_decoder(path: tuple, _: object) -> bool:
     return path[0] in ("decoder", "post_quant_conv")
 
 
+def initial_vae(config: ConfigDict, init: Path | None) -> AutoencoderKL:
+    """A fresh network, or the one in ``init/vae``."""
+    if init is not None:
+        return load_component(AutoencoderKL, init / "vae", dtype=jnp.float32)
+    model = AutoencoderKL(AutoencoderKLConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
+    zero_residuals(model)
+    return model
+
+
 def train(config: ConfigDict, emoji: EmojiSet, tokenizer: object, workdir: Path, init: Path | None = None) -> None:
     """Trains, logs the PSNR of held-out pictures and leaves a sheet of originals above reconstructions.
 
     With ``init``, what is ``of_decoder`` in ``init/vae`` is trained on, and the rest stays as it is.
     """
     del tokenizer
-    if init is None:
-        model = AutoencoderKL(AutoencoderKLConfig.from_dict(config.model.to_dict()), rngs=nnx.Rngs(0))
-        zero_residuals(model)
-        graphdef, params, frozen = nnx.split(model, nnx.Param, ...)
-    else:
-        model = load_component(AutoencoderKL, init / "vae", dtype=jnp.float32)
-        graphdef, params, frozen = nnx.split(model, of_decoder, ...)
+    trained = nnx.Param if init is None else of_decoder
+    graphdef, params, frozen = nnx.split(initial_vae(config, init), trained, ...)
     draw = pictures_at(emoji, batch_size=config.batch_size, num_concepts=config.num_concepts)
     index = held_out(emoji, "unseen_concept", 64)
 

@@ -49,7 +49,7 @@ def clip_loss(
 def patches_at_random(key: Array, images: Image, patch_size: int, share: float) -> Int[Array, "b k"]:
     """Numbers of ``share`` of the patches of each picture, drawn at random, those with something on them sooner.
 
-    What is one colour all over, as the ground that a thing is drawn on, has a chance of about a third of the others'.
+    What is one colour all over, as the ground that a thing is drawn on, stands half of the draw's range further back.
     """
     b, height, width, c = images.shape
     patches = images.reshape(b, height // patch_size, patch_size, width // patch_size, patch_size, c)
