@@ -9,9 +9,10 @@ from pathlib import Path
 import jax
 import numpy as np
 from batches import augmented
+from counterparts import Counterparts
 from flax import nnx
 
-from img2img_jax.data.captions import caption
+from img2img_jax.data.captions import STYLE_RATE, caption
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import AutoencoderKL
@@ -60,30 +61,44 @@ class LatentCache:
         return latents.astype(np.float16).reshape(*shape, *latents.shape[1:]), np.asarray(colours).reshape(shape)
 
     def batches(
-        self, tokenizer: ClipTokenizer, size: int, dropout: float, unchanged: float = 0.0
+        self, tokenizer: ClipTokenizer, size: int, dropout: float, unchanged: float = 0.0, restyled: float = 0.0
     ) -> Callable[[int], dict[str, np.ndarray]]:
         """A function from step to ``latents`` and ``input_ids`` of random pictures, each style as often as the others.
 
         Args:
           dropout: share of the captions that is empty.
           unchanged: share of the pictures that is taken as drawn; the rest comes from all variants alike.
-        """
+          restyled: share of the pictures, among those taken as drawn, that is asked for from the same thing in another
+            style: ``start`` and ``earliest`` as ``diffusion_loss.loss_fn`` takes them. Their captions name the style.
 
-        styles = [self.emoji.records[i].style for i in self.index]
+        Raises:
+          ValueError: more are to be restyled than are taken as drawn.
+        """
+        if restyled > unchanged:
+            raise ValueError(f"restyled={restyled} is more than unchanged={unchanged}, of which it is a part")
+        records = [self.emoji.records[i] for i in self.index]
+        styles = [record.style for record in records]
         # A concept has two line drawings and one picture in each other style.
         chance = 1 / np.asarray([styles.count(style) for style in styles]) / len(set(styles))
+        counterparts = Counterparts(records)
 
         def batch_at(step: int) -> dict[str, np.ndarray]:
             draw = np.random.default_rng((1, step))
             variants = draw.integers(len(self.latents), size=size)
             pictures = draw.choice(len(self.index), size=size, p=chance)
             variants[: round(unchanged * size)] = 0
+            other = np.arange(size) < round(restyled * size)
             captions = [
-                caption(self.emoji.records[self.index[p]], draw, colour=str(self.colours[v, p]) or None)
-                for v, p in zip(variants, pictures, strict=True)
+                caption(records[p], draw, colour=str(self.colours[v, p]) or None, style_rate=1 if o else STYLE_RATE)
+                for v, p, o in zip(variants, pictures, other, strict=True)
             ]
-            kept = draw.random(size) >= dropout
+            kept = (draw.random(size) >= dropout) | other
             ids = tokenizer([c if k else "" for c, k in zip(captions, kept, strict=True)])
-            return {"latents": self.latents[variants, pictures], "input_ids": np.asarray(ids)}
+            batch = {"latents": self.latents[variants, pictures], "input_ids": np.asarray(ids)}
+            if not restyled:
+                return batch
+            begun = [counterparts.draw(p, draw) if o else (p, 0.0) for p, o in zip(pictures, other, strict=True)]
+            start, earliest = (np.asarray(column) for column in zip(*begun, strict=True))
+            return batch | {"start": self.latents[variants, start], "earliest": np.float32(earliest)}
 
         return batch_at

@@ -54,7 +54,9 @@ def train(
     fit(
         loss_fn(graphdef, text_graphdef, scheduler.schedule, scheduler.prediction_type, skew=config.timestep_skew),
         params,
-        cache.batches(tokenizer, config.batch_size, config.caption_dropout, config.unchanged_share),
+        cache.batches(
+            tokenizer, config.batch_size, config.caption_dropout, config.unchanged_share, config.restyled_share
+        ),
         config=FitConfig(**config.fit),
         optimizer=OptimizerConfig(**config.optimizer),
         workdir=workdir,

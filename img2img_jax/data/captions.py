@@ -87,7 +87,9 @@ def canonical(record: EmojiRecord, colour: str | None = None) -> str:
     return _joined(colour or named, thing, None, style)
 
 
-def caption(record: EmojiRecord, rng: np.random.Generator, colour: str | None = None) -> str:
+def caption(
+    record: EmojiRecord, rng: np.random.Generator, colour: str | None = None, style_rate: float = STYLE_RATE
+) -> str:
     """A caption to train with, drawn at random: "red apple, flat style", "apple, fruit, 3d style", ...
 
     85 % have the style word, half of the pictures with a clear colour get its word, 20 % a keyword,
@@ -96,6 +98,7 @@ def caption(record: EmojiRecord, rng: np.random.Generator, colour: str | None = 
     Args:
         rng: drawn from the same number of times whatever the record.
         colour: the colour word of a recoloured copy: always named, in place of the name's own.
+        style_rate: how often the style word is there.
     """
     draws = rng.random(6)
     named, thing = split_colour(clean_name(record.name))
@@ -107,7 +110,7 @@ def caption(record: EmojiRecord, rng: np.random.Generator, colour: str | None = 
     words = keywords(record)
     if words and draws[1] < KEYWORD_RATE:
         keyword = words[int(draws[2] * len(words))]
-    style = record.style if record.style in STYLES and draws[3] < STYLE_RATE else None
+    style = record.style if record.style in STYLES and draws[3] < style_rate else None
     text = _joined(colour or named, thing, keyword, style)
     if draws[4] < PREFIX_RATE:
         text = f"{PREFIXES[int(draws[5] * len(PREFIXES))]} {text}"

@@ -37,10 +37,18 @@ def denoising_errors(
     timesteps: Float[Array, " b"],
     noise: Float[Array, "b h w c"],
     prediction_type: str,
+    start: Float[Array, "b h w c"] | None = None,
 ) -> Float[Array, " b"]:
-    """Mean squared error per sample of the UNet's prediction at integer ``timesteps``."""
+    """Mean squared error per sample of the UNet's prediction at integer ``timesteps``.
+
+    Args:
+      start: what the noise is added to, if that is not ``latents`` themselves: all that is not them counts as noise.
+    """
     alpha, sigma = (row[timesteps][:, None, None, None] for row in (table.alpha, table.sigma))
-    prediction = unet(add_noise(latents, noise, alpha, sigma), timesteps.astype(jnp.float32), text)
+    noisy = add_noise(latents if start is None else start, noise, alpha, sigma)
+    if start is not None:
+        noise += alpha / sigma * (start - latents)
+    prediction = unet(noisy, timesteps.astype(jnp.float32), text)
     wanted = target(prediction_type, latents, noise, alpha, sigma)
     return jnp.square(prediction.astype(jnp.float32) - wanted).mean((1, 2, 3))
 
@@ -48,11 +56,14 @@ def denoising_errors(
 def draw_timesteps(key: Array, count: int, steps: int, skew: float = 1.0) -> Float[Array, " b"]:
     """Integer timesteps in [0, steps), one in each 1/count of the distribution: stratified, for less variance.
 
+    Which sample gets which is drawn too: the places in a batch may tell samples of several kinds apart.
+
     Args:
       skew: 1 draws evenly; above 1 more often where there is much noise, ``t / steps = 1 - (1 - u)**skew``, which
         is where the prompt decides what is drawn.
     """
-    u = (jnp.arange(count) + jax.random.uniform(key, (count,))) / count
+    within, order = jax.random.split(key)
+    u = (jax.random.permutation(order, count) + jax.random.uniform(within, (count,))) / count
     return jnp.minimum((1 - (1 - u) ** skew) * steps, steps - 1).astype(jnp.int32)
 
 
@@ -64,12 +75,21 @@ def errors_at_random(
     key: Array,
     prediction_type: str,
     skew: float = 1.0,
+    start: Float[Array, "b h w c"] | None = None,
+    earliest: Float[Array, " b"] | float = 0.0,
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """``denoising_errors`` at timesteps and noise drawn from ``key``, and the timesteps; ``skew`` as they are drawn."""
+    """``denoising_errors`` at timesteps and noise drawn from ``key``, and the timesteps.
+
+    Args:
+      skew: as they are drawn; earliest: share of the time axis, from 0, that they keep clear of.
+      start: as in ``denoising_errors``.
+    """
     time_key, noise_key = jax.random.split(key)
-    timesteps = draw_timesteps(time_key, len(latents), len(table.alpha), skew)
+    last = len(table.alpha) - 1
+    left = last - draw_timesteps(time_key, len(latents), len(table.alpha), skew)
+    timesteps = last - (left * (1 - earliest)).astype(jnp.int32)
     noise = jax.random.normal(noise_key, latents.shape)
-    return denoising_errors(unet, table, latents, text, timesteps, noise, prediction_type), timesteps
+    return denoising_errors(unet, table, latents, text, timesteps, noise, prediction_type, start), timesteps
 
 
 def loss_fn(
@@ -85,6 +105,12 @@ def loss_fn(
     Batches hold ``latents`` [B,h,w,c] and ``input_ids`` [B,L] (captions, some already dropped to the empty prompt);
     ``frozen`` holds the text encoder's parameters. Metrics give the loss by quarter of the time axis, NaN where a
     batch had no sample there.
+
+    A batch may also hold ``start`` [B,h,w,c] and ``earliest`` [B]. Where ``earliest`` is above 0, the noise is added to
+    another picture, at times from ``earliest`` on, and the caption's picture is asked for all the same. That is where
+    img2img begins, and where a sampler is that has drawn something amiss, neither of which a picture's own noise
+    shows. There the error counts ``sigma**2`` times (under v-prediction: as that of the picture), without which the
+    less noise the more it would weigh. Metrics then also give ``loss/restyled``, and the quarters leave it out.
     """
     table, steps = NoiseTable.of(schedule), len(schedule.alphas_cumprod)
 
@@ -92,10 +118,14 @@ def loss_fn(
         unet, encoder = nnx.merge(graphdef, params), nnx.merge(text_graphdef, frozen)
         text = jax.lax.stop_gradient(encoder(batch["input_ids"]).last_hidden_state)
         latents = batch["latents"].astype(jnp.float32)
-        errors, timesteps = errors_at_random(unet, table, latents, text, key, prediction_type, skew)
-        bands = timesteps * BANDS // steps
-        by_band = {f"loss/{i}": jnp.mean(errors, where=bands == i) for i in range(BANDS)}
-        return errors.mean(), by_band
+        start, earliest = batch.get("start"), batch.get("earliest", jnp.zeros(len(latents)))
+        errors, timesteps = errors_at_random(unet, table, latents, text, key, prediction_type, skew, start, earliest)
+        restyled, bands = earliest > 0, timesteps * BANDS // steps
+        errors *= jnp.where(restyled, jnp.square(table.sigma[timesteps]), 1)
+        metrics = {f"loss/{i}": jnp.mean(errors, where=(bands == i) & ~restyled) for i in range(BANDS)}
+        if start is not None:
+            metrics["loss/restyled"] = jnp.mean(errors, where=restyled)
+        return errors.mean(), metrics
 
     return loss
 

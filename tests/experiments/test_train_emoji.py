@@ -1,5 +1,6 @@
 """The emoji training from data to a pipeline, in its ``:tiny`` configurations, on a synthetic set."""
 
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -129,9 +130,32 @@ def test_traced_pictures_are_captioned_as_line_drawings(emoji, stages):
     )
 
 
+def test_a_picture_is_asked_for_from_its_counterparts_alone(emoji, stages):
+    """The same thing in another style; from nearly all noise levels only where the lines are the same."""
+    counterparts = stages("counterparts")
+    first = [record for record in emoji.records if record.concept == "0"]
+    flat, solid, other, line = (
+        dataclasses.replace(first[0], style=style, source=source)
+        for style, source in zip(
+            ("flat style", "3d style", "cartoon style", LINE_DRAWING), ("a-flat", "a", "b", "a-flat"), strict=True
+        )
+    )
+    alone = dataclasses.replace(flat, concept="1")
+    found = counterparts.Counterparts([flat, solid, other, line, line, alone])
+    rng = np.random.default_rng(0)
+    same, apart = counterparts.SAME_OUTLINE, counterparts.OTHER_OUTLINE
+    assert {found.draw(0, rng) for _ in range(64)} == {(1, same), (2, apart), (3, same), (4, same)}
+    assert {found.draw(3, rng) for _ in range(64)} == {(0, same), (1, same), (2, apart)}
+    assert found.draw(5, rng) == (5, 0.0)
+
+
 def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, stages, monkeypatch):
     """Half of the pictures are line drawings here, yet each style is drawn as often; variant 0 is the one as drawn."""
-    cache_of, tokenizer = stages("latent_cache").LatentCache, lambda texts: np.zeros((len(texts), 1), int)
+    cache_of = stages("latent_cache").LatentCache
+
+    def tokenizer(texts):
+        return [[STYLES.index(style) if (style := text.split(", ")[-1]) in STYLES else -1] for text in texts]
+
     plain = [i for i in emoji.select(split="train") if emoji.records[i].style != LINE_DRAWING]
     lines = [i for i in emoji.select(split="train") if emoji.records[i].style == LINE_DRAWING]
     index = np.asarray(lines * 4 + plain)
@@ -143,9 +167,21 @@ def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, st
 
     monkeypatch.setattr(cache_of, "_encode", marked)
     tiny = AutoencoderKL(AutoencoderKLConfig(block_out_channels=(32,), layers_per_block=1), rngs=nnx.Rngs(0))
-    batch_at = cache_of(tmp_path, emoji, tiny, 0, 4).batches(tokenizer, 64, 0.0, unchanged=0.5)
+    cache = cache_of(tmp_path, emoji, tiny, 0, 4)
+    batch_at = cache.batches(tokenizer, 64, 0.0, unchanged=0.5)
     seen = np.concatenate([batch_at(step)["latents"][:, 0, 0] for step in range(64)]).astype(int)
     styles = [emoji.records[index[picture]].style for picture in seen[:, 1]]
     assert all(abs(styles.count(style) / len(styles) - 1 / len(STYLES)) < 0.03 for style in STYLES)
     assert abs((seen[:, 0] == 0).mean() - (0.5 + 0.5 / 4)) < 0.03
     np.testing.assert_array_equal(batch_at(3)["latents"], batch_at(3)["latents"])
+
+    restyled = cache.batches(tokenizer, 64, 0.5, unchanged=0.5, restyled=0.25)(0)
+    wanted, begun = (restyled[name][:, 0, 0].astype(int) for name in ("latents", "start"))
+    assert (restyled["earliest"] > 0).tolist() == [True] * 16 + [False] * 48
+    assert (begun[16:] == wanted[16:]).all()
+    for (_, picture), (variant, other), (style,) in zip(wanted[:16], begun[:16], restyled["input_ids"], strict=False):
+        one, two = emoji.records[index[picture]], emoji.records[index[other]]
+        assert (one.concept, variant) == (two.concept, 0)
+        assert one.style == STYLES[style] != two.style
+    with pytest.raises(ValueError, match=r"restyled=0\.6"):
+        cache.batches(tokenizer, 64, 0.0, unchanged=0.5, restyled=0.6)

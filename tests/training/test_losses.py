@@ -10,7 +10,15 @@ from img2img_jax.diffusion.schedule import NoiseSchedule
 from img2img_jax.models import CLIPConfig, CLIPModel
 from img2img_jax.testing.tiny import SCHEDULER_CONFIG, random_images, tiny_pipeline
 from img2img_jax.training import clip_loss, vae_loss
-from img2img_jax.training.diffusion_loss import BANDS, NoiseTable, caption_gap, denoising_errors, loss_fn
+from img2img_jax.training.diffusion_loss import (
+    BANDS,
+    NoiseTable,
+    caption_gap,
+    denoising_errors,
+    draw_timesteps,
+    errors_at_random,
+    loss_fn,
+)
 
 IMAGES = 2 * random_images(4) - 1
 LOSS = vae_loss.VAELossConfig()
@@ -117,6 +125,63 @@ def test_diffusion_loss_reports_every_band():
     bands = [float(metrics[f"loss/{i}"]) for i in range(BANDS)]
     assert np.isfinite(bands).all(), "stratified times reach every quarter with eight samples"
     np.testing.assert_allclose(np.mean(bands), value, rtol=1e-4)
+
+
+def test_timesteps_are_spread_over_the_axis_and_over_the_places_of_a_batch():
+    draws = np.stack([draw_timesteps(jax.random.key(seed), 8, 1000) for seed in range(64)])
+    np.testing.assert_array_equal(np.sort(draws, 1) // 125, np.tile(np.arange(8), (64, 1)))
+    assert (np.abs(draws.mean(0) - 500) < 150).all(), "no place is always early or always late"
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_picture_asked_for_from_another_is_the_target(prediction_type):
+    """A network that names the caption's picture, whatever it is shown, is right from any start."""
+    table = NoiseTable.of(NoiseSchedule.from_config(SCHEDULER_CONFIG))
+    latents, start, noise = jax.random.normal(jax.random.key(0), (3, 4, 8, 8, 4))
+    times = jnp.asarray([100, 300, 700, 990])
+    alpha, sigma = (row[times][:, None, None, None] for row in (table.alpha, table.sigma))
+
+    def names_it(x, t, text):
+        implied = (x - alpha * latents) / sigma
+        return implied if prediction_type == "epsilon" else alpha * implied - sigma * latents
+
+    def errors(start):
+        return denoising_errors(names_it, table, latents, None, times, noise, prediction_type, start)
+
+    np.testing.assert_allclose(errors(start), 0, atol=1e-8)
+    np.testing.assert_allclose(errors(latents), errors(None), atol=1e-8)
+
+
+def test_pictures_asked_for_from_others_keep_to_their_times_and_are_logged_apart():
+    pipe = tiny_pipeline()
+    (graphdef, params), (text_graphdef, text_params) = nnx.split(pipe.unet), nnx.split(pipe.text_encoder)
+    schedule, latents = NoiseSchedule.from_config(SCHEDULER_CONFIG), np.zeros((8, 8, 8, 4), np.float16)
+    earliest = np.float32([0.6] * 4 + [0.0] * 4)
+    times = np.stack(
+        [
+            errors_at_random(
+                lambda x, t, text: x, NoiseTable.of(schedule), jnp.asarray(latents), None, jax.random.key(seed),
+                "epsilon", earliest=earliest,
+            )[1]
+            for seed in range(16)
+        ]
+    )  # fmt: skip
+    assert times[:, :4].min() >= 600
+    assert times[:, 4:].min() < 100
+    assert times.max() < 1000
+    loss = jax.jit(loss_fn(graphdef, text_graphdef, schedule, "epsilon"))
+    batch = {"latents": latents, "input_ids": np.zeros((8, 16), np.int32)}
+    key = jax.random.key(0)
+    plain, metrics = loss(params, text_params, batch | {"start": latents, "earliest": np.zeros(8, np.float32)}, key)
+    np.testing.assert_allclose(plain, loss(params, text_params, batch, key)[0], rtol=1e-6)
+    assert np.isnan(metrics["loss/restyled"])
+    shift = np.float16([1] * 4 + [0] * 4)[:, None, None, None]
+    (_, own), (_, other) = (
+        loss(params, text_params, batch | {"start": start, "earliest": earliest}, key)
+        for start in (latents, latents + shift)
+    )
+    assert own.pop("loss/restyled") != other.pop("loss/restyled")
+    jax.tree.map(np.testing.assert_array_equal, own, other)
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
