@@ -51,9 +51,9 @@ out as patches of their colours in about the right places at strengths above abo
 unicorn, an otter), and so do those it was never shown. It hears style words too, but what comes out soft or plain looks
 like flat style to the judge, whatever was asked for; cartoon style suffers most. The words "line drawing" take the
 colours away at any strength, 0.1 included. CLIP and the judge, neither of which had a part in training the UNet, find
-nothing of most concepts it was never shown. A picture that already shows the prompt's thing does not gain in CLIP cosine
-by being redrawn in another style; one that becomes another thing does. Useful strengths are 0.2 to 0.7. What is neither
-a thing nor a colour nor a style word (counts, positions, actions) is not understood.
+nothing of most concepts it was never shown. A picture that already shows the prompt's thing does not gain in CLIP
+cosine by being redrawn in another style; one that becomes another thing does. Useful strengths are 0.2 to 0.7. What is
+neither a thing nor a colour nor a style word (counts, positions, actions) is not understood.
 
 ## Data and licences
 
