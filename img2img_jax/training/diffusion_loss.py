@@ -10,7 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from img2img_jax.diffusion.forward import add_noise
-from img2img_jax.diffusion.prediction import target
+from img2img_jax.diffusion.prediction import target, to_epsilon
 from img2img_jax.diffusion.schedule import NoiseSchedule
 
 BANDS = 4
@@ -47,13 +47,15 @@ def denoising_errors(
     alpha, sigma = (row[timesteps][:, None, None, None] for row in (table.alpha, table.sigma))
     noisy = add_noise(latents if start is None else start, noise, alpha, sigma)
     if start is not None:
-        noise += alpha / sigma * (start - latents)
+        noise = to_epsilon("sample", noisy, latents, alpha, sigma)
     prediction = unet(noisy, timesteps.astype(jnp.float32), text)
     wanted = target(prediction_type, latents, noise, alpha, sigma)
     return jnp.square(prediction.astype(jnp.float32) - wanted).mean((1, 2, 3))
 
 
-def draw_timesteps(key: Array, count: int, steps: int, skew: float = 1.0) -> Float[Array, " b"]:
+def draw_timesteps(
+    key: Array, count: int, steps: int, skew: float = 1.0, earliest: Float[Array, " b"] | float = 0.0
+) -> Float[Array, " b"]:
     """Integer timesteps in [0, steps), one in each 1/count of the distribution: stratified, for less variance.
 
     Which sample gets which is drawn too: the places in a batch may tell samples of several kinds apart.
@@ -61,10 +63,11 @@ def draw_timesteps(key: Array, count: int, steps: int, skew: float = 1.0) -> Flo
     Args:
       skew: 1 draws evenly; above 1 more often where there is much noise, ``t / steps = 1 - (1 - u)**skew``, which
         is where the prompt decides what is drawn.
+      earliest: share of the time axis, from 0, that is kept clear of: the distribution is compressed into the rest.
     """
     within, order = jax.random.split(key)
     u = (jax.random.permutation(order, count) + jax.random.uniform(within, (count,))) / count
-    return jnp.minimum((1 - (1 - u) ** skew) * steps, steps - 1).astype(jnp.int32)
+    return jnp.minimum((1 - (1 - earliest) * (1 - u) ** skew) * steps, steps - 1).astype(jnp.int32)
 
 
 def errors_at_random(
@@ -81,13 +84,11 @@ def errors_at_random(
     """``denoising_errors`` at timesteps and noise drawn from ``key``, and the timesteps.
 
     Args:
-      skew: as they are drawn; earliest: share of the time axis, from 0, that they keep clear of.
+      skew, earliest: as in ``draw_timesteps``.
       start: as in ``denoising_errors``.
     """
     time_key, noise_key = jax.random.split(key)
-    last = len(table.alpha) - 1
-    left = last - draw_timesteps(time_key, len(latents), len(table.alpha), skew)
-    timesteps = last - (left * (1 - earliest)).astype(jnp.int32)
+    timesteps = draw_timesteps(time_key, len(latents), len(table.alpha), skew, earliest)
     noise = jax.random.normal(noise_key, latents.shape)
     return denoising_errors(unet, table, latents, text, timesteps, noise, prediction_type, start), timesteps
 
