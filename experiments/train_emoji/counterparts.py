@@ -8,9 +8,11 @@ import numpy as np
 
 from img2img_jax.data.emoji import EmojiRecord
 
-SAME_OUTLINE, OTHER_OUTLINE = 0.1, 0.6
-"""Share of the time axis from which on a picture can still become another one's. Where only shading, outline and colour
-change, nearly all of it; where every line moves, the part in which noise leaves a picture's layout open."""
+SAME_OUTLINE, OTHER_OUTLINE = (0.1, 0.8), (0.5, 0.8)
+"""Shares of the time axis between which a picture becomes another one's. Where only shading, outline and colour change,
+nearly all of it; where every line moves, the part in which noise leaves a picture's layout open. Slowly, since guidance
+multiplies what a prompt changes: at a scale of 4, half of it would be all of it by the first quarter of the ramp."""
+NO_RAMP = (0.0, 0.0)
 
 
 def designer(record: EmojiRecord) -> str:
@@ -28,14 +30,14 @@ class Counterparts:
             by_concept.setdefault(record.concept, []).append(number)
         self.others = [[k for k in by_concept[r.concept] if records[k].style != r.style] for r in records]
 
-    def draw(self, picture: int, rng: np.random.Generator) -> tuple[int, float]:
-        """One of them at random, and the share of the time axis from which on it can become this one.
+    def draw(self, picture: int, rng: np.random.Generator) -> tuple[int, tuple[float, float]]:
+        """One of them at random, and the shares of the time axis between which it becomes this one.
 
-        A picture with no counterpart is its own, from 0 on. Draws from ``rng`` once, whatever the picture.
+        A picture with no counterpart is its own, with no ramp. Draws from ``rng`` once, whatever the picture.
         """
         others, place = self.others[picture], rng.random()
         if not others:
-            return picture, 0.0
+            return picture, NO_RAMP
         other = others[int(place * len(others))]
         same = designer(self.records[other]) == designer(self.records[picture])
         return other, SAME_OUTLINE if same else OTHER_OUTLINE

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from batches import augmented
-from counterparts import Counterparts
+from counterparts import NO_RAMP, Counterparts
 from flax import nnx
 
 from img2img_jax.data.captions import STYLE_RATE, caption
@@ -69,7 +69,7 @@ class LatentCache:
           dropout: share of the captions that is empty.
           unchanged: share of the pictures that is taken as drawn; the rest comes from all variants alike.
           restyled: share of the pictures, among those taken as drawn, that is asked for from the same thing in another
-            style: ``start`` and ``earliest`` as ``diffusion_loss.loss_fn`` takes them. Their captions name the style.
+            style: ``start`` and ``ramp`` as ``diffusion_loss.loss_fn`` takes them. Their captions name the style.
 
         Raises:
           ValueError: more are to be restyled than are taken as drawn.
@@ -97,8 +97,8 @@ class LatentCache:
             batch = {"latents": self.latents[variants, pictures], "input_ids": np.asarray(ids)}
             if not restyled:
                 return batch
-            begun = [counterparts.draw(p, draw) if o else (p, 0.0) for p, o in zip(pictures, other, strict=True)]
-            start, earliest = (np.asarray(column) for column in zip(*begun, strict=True))
-            return batch | {"start": self.latents[variants, start], "earliest": np.float32(earliest)}
+            begun = [counterparts.draw(p, draw) if o else (p, NO_RAMP) for p, o in zip(pictures, other, strict=True)]
+            start, ramp = (np.asarray(column) for column in zip(*begun, strict=True))
+            return batch | {"start": self.latents[variants, start], "ramp": np.float32(ramp)}
 
         return batch_at

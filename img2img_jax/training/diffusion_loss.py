@@ -70,6 +70,12 @@ def draw_timesteps(
     return jnp.minimum((1 - (1 - earliest) * (1 - u) ** skew) * steps, steps - 1).astype(jnp.int32)
 
 
+def along(ramp: Float[Array, "b 2"], where: Float[Array, " b"]) -> Float[Array, " b"]:
+    """How far up a ramp a place is: 0 where it begins and before, 1 where it ends and after."""
+    begins, ends = ramp[:, 0], ramp[:, 1]
+    return jnp.clip((where - begins) / jnp.maximum(ends - begins, jnp.finfo(jnp.float32).tiny), 0, 1)
+
+
 def errors_at_random(
     unet: nnx.Module,
     table: NoiseTable,
@@ -79,17 +85,20 @@ def errors_at_random(
     prediction_type: str,
     skew: float = 1.0,
     start: Float[Array, "b h w c"] | None = None,
-    earliest: Float[Array, " b"] | float = 0.0,
+    ramp: Float[Array, "b 2"] | None = None,
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """``denoising_errors`` at timesteps and noise drawn from ``key``, and the timesteps.
 
     Args:
-      skew, earliest: as in ``draw_timesteps``.
-      start: as in ``denoising_errors``.
+      skew: as in ``draw_timesteps``.
+      start, ramp: as in ``loss_fn``.
     """
     time_key, noise_key = jax.random.split(key)
+    earliest = 0.0 if ramp is None else ramp[:, 0]
     timesteps = draw_timesteps(time_key, len(latents), len(table.alpha), skew, earliest)
     noise = jax.random.normal(noise_key, latents.shape)
+    if start is not None and ramp is not None:
+        latents = start + along(ramp, timesteps / len(table.alpha))[:, None, None, None] * (latents - start)
     return denoising_errors(unet, table, latents, text, timesteps, noise, prediction_type, start), timesteps
 
 
@@ -107,11 +116,13 @@ def loss_fn(
     ``frozen`` holds the text encoder's parameters. Metrics give the loss by quarter of the time axis, NaN where a
     batch had no sample there.
 
-    A batch may also hold ``start`` [B,h,w,c] and ``earliest`` [B]. Where ``earliest`` is above 0, the noise is added to
-    another picture, at times from ``earliest`` on, and the caption's picture is asked for all the same. That is where
+    A batch may also hold ``start`` [B,h,w,c] and ``ramp`` [B,2], shares of the time axis. Where a ramp ends above 0,
+    the noise is added to another picture, and what is asked for changes from that one, where the ramp begins, to the
+    caption's, where it ends: the more of a picture the noise has hidden, the more the prompt may change. That is where
     img2img begins, and where a sampler is that has drawn something amiss, neither of which a picture's own noise
-    shows. There the error counts ``sigma**2`` times (under v-prediction: as that of the picture), without which the
-    less noise the more it would weigh. Metrics then also give ``loss/restyled``, and the quarters leave it out.
+    shows. Such samples have no less noise than their ramp begins with, and the error counts ``sigma**2`` times (under
+    v-prediction: as that of the picture), without which the less noise the more it would weigh. Metrics then also give
+    ``loss/restyled``, and the quarters leave it out.
     """
     table, steps = NoiseTable.of(schedule), len(schedule.alphas_cumprod)
 
@@ -119,9 +130,9 @@ def loss_fn(
         unet, encoder = nnx.merge(graphdef, params), nnx.merge(text_graphdef, frozen)
         text = jax.lax.stop_gradient(encoder(batch["input_ids"]).last_hidden_state)
         latents = batch["latents"].astype(jnp.float32)
-        start, earliest = batch.get("start"), batch.get("earliest", jnp.zeros(len(latents)))
-        errors, timesteps = errors_at_random(unet, table, latents, text, key, prediction_type, skew, start, earliest)
-        restyled, bands = earliest > 0, timesteps * BANDS // steps
+        start, ramp = batch.get("start"), batch.get("ramp", jnp.zeros((len(latents), 2)))
+        errors, timesteps = errors_at_random(unet, table, latents, text, key, prediction_type, skew, start, ramp)
+        restyled, bands = ramp[:, 1] > 0, timesteps * BANDS // steps
         errors *= jnp.where(restyled, jnp.square(table.sigma[timesteps]), 1)
         metrics = {f"loss/{i}": jnp.mean(errors, where=(bands == i) & ~restyled) for i in range(BANDS)}
         if start is not None:

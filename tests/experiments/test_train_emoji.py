@@ -146,7 +146,7 @@ def test_a_picture_is_asked_for_from_its_counterparts_alone(emoji, stages):
     same, apart = counterparts.SAME_OUTLINE, counterparts.OTHER_OUTLINE
     assert {found.draw(0, rng) for _ in range(64)} == {(1, same), (2, apart), (3, same), (4, same)}
     assert {found.draw(3, rng) for _ in range(64)} == {(0, same), (1, same), (2, apart)}
-    assert found.draw(5, rng) == (5, 0.0)
+    assert found.draw(5, rng) == (5, counterparts.NO_RAMP)
 
 
 def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, stages, monkeypatch):
@@ -177,7 +177,7 @@ def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, st
 
     restyled = cache.batches(tokenizer, 64, 0.5, unchanged=0.5, restyled=0.25)(0)
     wanted, begun = (restyled[name][:, 0, 0].astype(int) for name in ("latents", "start"))
-    assert (restyled["earliest"] > 0).tolist() == [True] * 16 + [False] * 48
+    assert (restyled["ramp"][:, 1] > 0).tolist() == [True] * 16 + [False] * 48
     assert (begun[16:] == wanted[16:]).all()
     for (_, picture), (variant, other), (style,) in zip(wanted[:16], begun[:16], restyled["input_ids"], strict=False):
         one, two = emoji.records[index[picture]], emoji.records[index[other]]

@@ -13,6 +13,7 @@ from img2img_jax.training import clip_loss, vae_loss
 from img2img_jax.training.diffusion_loss import (
     BANDS,
     NoiseTable,
+    along,
     caption_gap,
     denoising_errors,
     draw_timesteps,
@@ -156,12 +157,12 @@ def test_pictures_asked_for_from_others_keep_to_their_times_and_are_logged_apart
     pipe = tiny_pipeline()
     (graphdef, params), (text_graphdef, text_params) = nnx.split(pipe.unet), nnx.split(pipe.text_encoder)
     schedule, latents = NoiseSchedule.from_config(SCHEDULER_CONFIG), np.zeros((8, 8, 8, 4), np.float16)
-    earliest = np.float32([0.6] * 4 + [0.0] * 4)
+    ramp = np.float32([(0.6, 0.8)] * 4 + [(0.0, 0.0)] * 4)
     times = np.stack(
         [
             errors_at_random(
                 lambda x, t, text: x, NoiseTable.of(schedule), jnp.asarray(latents), None, jax.random.key(seed),
-                "epsilon", earliest=earliest,
+                "epsilon", ramp=ramp,
             )[1]
             for seed in range(16)
         ]
@@ -172,16 +173,37 @@ def test_pictures_asked_for_from_others_keep_to_their_times_and_are_logged_apart
     loss = jax.jit(loss_fn(graphdef, text_graphdef, schedule, "epsilon"))
     batch = {"latents": latents, "input_ids": np.zeros((8, 16), np.int32)}
     key = jax.random.key(0)
-    plain, metrics = loss(params, text_params, batch | {"start": latents, "earliest": np.zeros(8, np.float32)}, key)
+    plain, metrics = loss(params, text_params, batch | {"start": latents, "ramp": np.zeros((8, 2), np.float32)}, key)
     np.testing.assert_allclose(plain, loss(params, text_params, batch, key)[0], rtol=1e-6)
     assert np.isnan(metrics["loss/restyled"])
     shift = np.float16([1] * 4 + [0] * 4)[:, None, None, None]
     (_, own), (_, other) = (
-        loss(params, text_params, batch | {"start": start, "earliest": earliest}, key)
-        for start in (latents, latents + shift)
+        loss(params, text_params, batch | {"start": start, "ramp": ramp}, key) for start in (latents, latents + shift)
     )
     assert own.pop("loss/restyled") != other.pop("loss/restyled")
     jax.tree.map(np.testing.assert_array_equal, own, other)
+
+
+def test_along_a_ramp_one_picture_becomes_the_other():
+    """The start before it, the caption's picture after it, shares of both between; a network that knows so is right."""
+    places, ramp = jnp.linspace(0, 1, 11), jnp.tile(jnp.asarray([0.2, 0.7]), (11, 1))
+    shares = along(ramp, places)
+    np.testing.assert_allclose(shares, np.clip((np.linspace(0, 1, 11) - 0.2) / 0.5, 0, 1), atol=1e-6)
+    table = NoiseTable.of(NoiseSchedule.from_config(SCHEDULER_CONFIG))
+    latents, start = jax.random.normal(jax.random.key(0), (2, 11, 8, 8, 4))
+
+    def knows(x, t, text):
+        alpha, sigma = (row[t.astype(int)][:, None, None, None] for row in (table.alpha, table.sigma))
+        change = along(ramp, t / len(table.alpha))[:, None, None, None]
+        return (x - alpha * (start * (1 - change) + latents * change)) / sigma
+
+    def errors(start):
+        return errors_at_random(
+            knows, table, latents, None, jax.random.key(1), "epsilon", start=start, ramp=ramp,
+        )  # fmt: skip
+
+    np.testing.assert_allclose(errors(start)[0], 0, atol=1e-6)
+    assert (errors(latents)[0] > 1e-3).any()
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction", "sample"])
