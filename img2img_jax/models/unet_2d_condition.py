@@ -301,7 +301,7 @@ class UNet2DConditionModel(nnx.Module):
                 f"addition_embed_type={self.config.addition_embed_type!r}, but added is "
                 f"{'missing' if added is None else 'given'}; pooled texts and sizes belong to 'text_time' alone"
             )
-        frequencies = self._frequencies(timestep, self.config.block_out_channels[0])
+        frequencies = self.frequencies(timestep, self.config.block_out_channels[0])
         time = self.time_embedding(frequencies.astype(self.dtype), timestep_cond)
         if added is not None:
             time = time + self._added_embedding(added)
@@ -317,7 +317,8 @@ class UNet2DConditionModel(nnx.Module):
             x = block(x, time, text, skips)
         return self.conv_out(jax.nn.silu(self.conv_norm_out(x)))
 
-    def _frequencies(self, values: Float[Array, " b"], dim: int) -> Float[Array, "b dim"]:
+    def frequencies(self, values: Float[Array, " b"], dim: int) -> Float[Array, "b dim"]:
+        """Sines and cosines of numbers, in the configuration's order: what timesteps and sizes are embedded from."""
         return sinusoidal_embedding(
             values,
             dim,
@@ -327,6 +328,6 @@ class UNet2DConditionModel(nnx.Module):
 
     def _added_embedding(self, added: AddedConditions) -> Float[Array, "b t"]:
         """Each number embedded as a timestep is, all of them side by side behind the pooled text."""
-        numbers = self._frequencies(added.time_ids.reshape(-1), self.config.addition_time_embed_dim)
+        numbers = self.frequencies(added.time_ids.reshape(-1), self.config.addition_time_embed_dim)
         numbers = numbers.reshape(len(added.time_ids), -1)
         return self.add_embedding(jnp.concatenate([added.text_embeds, numbers], -1).astype(self.dtype), None)

@@ -15,7 +15,9 @@ from flax import nnx
 
 from img2img_jax.checkpoints import load_component
 from img2img_jax.data.emoji import LINE_DRAWING, STYLES, EmojiRecord, EmojiSet
+from img2img_jax.diffusion.schedule import NoiseSchedule
 from img2img_jax.models import AutoencoderKL, AutoencoderKLConfig
+from img2img_jax.testing.tiny import SCHEDULER_CONFIG
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "experiments" / "train_emoji"
@@ -107,6 +109,12 @@ def test_all_stages_make_a_pipeline_that_runs(tmp_path, emoji, stages):
     # The student of a teacher that has learnt nothing since has nothing to be given.
     again = stages("lcm_stage").initial_student(pipe.unet, 64, model.with_name("lcm"), model)
     jax.tree.map(np.testing.assert_array_equal, nnx.state(again), nnx.state(few.unet))
+    config, initial = tiny_config("unet"), stages("unet_stage").initial_unet
+    same, told = (initial(config, NoiseSchedule.from_config(c), model) for c in (config.scheduler, SCHEDULER_CONFIG))
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(same), nnx.state(pipe.unet))
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), nnx.state(told), nnx.state(pipe.unet))
+    assert jax.tree.leaves(moved.pop("time_embedding")["linear_2"]) == [True] * 2, "only the schedule is another"
+    assert not any(jax.tree.leaves(moved))
     out = pipe("red thing, flat style", emoji.images[:1], strength=0.5, num_inference_steps=4, output_type="np")
     assert out.images.shape == (1, 64, 64, 3)
     assert np.isfinite(out.images).all()

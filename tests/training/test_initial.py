@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from img2img_jax.diffusion.schedule import NoiseSchedule
 from img2img_jax.models import CLIPConfig, CLIPModel
-from img2img_jax.training.initial import heads_as_taps
+from img2img_jax.testing.tiny import SCHEDULER_CONFIG, tiny_pipeline
+from img2img_jax.training.initial import heads_as_taps, retime
 
 SIDE, HEADS, WIDTH = 8, 9, 144
 
@@ -47,3 +49,27 @@ def test_every_head_begins_as_a_tap_of_a_convolution():
 def test_heads_that_cannot_hold_two_axes_are_refused():
     with pytest.raises(ValueError, match="hidden_size=90 .* width 10"):
         heads_as_taps(vision_tower(hidden_size=90))
+
+
+def test_a_retimed_unet_says_at_a_level_of_noise_what_it_said_there():
+    """Whatever timestep tells it of the level."""
+    before = NoiseSchedule.from_config(SCHEDULER_CONFIG)
+    other = dict(beta_schedule="linear", beta_start=2e-5, beta_end=5e-4, rescale_betas_zero_snr=True)
+    after = NoiseSchedule.from_config(SCHEDULER_CONFIG | other)
+    old, new = (tiny_pipeline(shallow=True).unet for _ in range(2))
+    for unet in (old, new):
+        # As in a trained network, times close by are much the same: the faster half of the waves is not listened to.
+        kernel = unet.time_embedding.linear_1.kernel
+        slow = np.tile(np.arange(len(kernel) // 2) >= len(kernel) // 4, 2)
+        kernel[...] = kernel[...] * slow[:, None]
+    times = np.asarray([20, 100, 300, 500, 700, 900])
+    x, text = jax.random.normal(jax.random.key(0), (6, 8, 8, 4)), jax.random.normal(jax.random.key(1), (6, 16, 32))
+
+    def said(unet, times):
+        return np.asarray(unet(x, jnp.asarray(times, jnp.float32), text))
+
+    wanted, at_first = said(old, before.timestep(after.noise_to_signal(times))), said(new, times)
+    retime(new, before, before)
+    np.testing.assert_allclose(said(new, times), at_first, atol=1e-6)
+    retime(new, before, after)
+    assert np.linalg.norm(said(new, times) - wanted) < 0.25 * np.linalg.norm(at_first - wanted)
