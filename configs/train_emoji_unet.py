@@ -7,6 +7,18 @@ Needs ``--workdir`` beside finished ``clip`` and ``vae`` runs and their export (
 
 from ml_collections import ConfigDict
 
+from img2img_jax.diffusion.schedule import ending_at, linear_betas
+
+
+def _betas() -> tuple[float, ...]:
+    """Noise for small latents: alpha falls nearly as 1 - t^2.
+
+    The fewer pixels, the more of a picture does the same noise destroy (Hoogeboom et al. 2301.11093). These latents are
+    16 x 16, and of Stable Diffusion's schedule, made for 64 x 64, the last third would all be the same to them. The end
+    at 0.07, about Stable Diffusion's, is for the samplers of diffusers that have no ``rescale_betas_zero_snr``.
+    """
+    return tuple(ending_at(linear_betas(2e-5, 5e-4, 1000), 0.07).tolist())
+
 
 def get_config(arg: str = "") -> ConfigDict:
     """The configuration; ``arg`` is "" or "tiny"."""
@@ -25,12 +37,8 @@ def get_config(arg: str = "") -> ConfigDict:
             timestep_skew=2.0,
             scheduler=dict(
                 _class_name="DDIMScheduler",
-                # alpha falls nearly as 1 - t^2. The fewer pixels, the more of a picture does the same noise destroy
-                # (Hoogeboom et al. 2301.11093): these latents are 16 x 16, and of Stable Diffusion's schedule, made for
-                # 64 x 64, the last third would all be the same to them.
                 beta_schedule="linear",
-                beta_start=2e-5,
-                beta_end=5e-4,
+                trained_betas=_betas(),
                 num_train_timesteps=1000,
                 prediction_type="v_prediction",
                 rescale_betas_zero_snr=True,

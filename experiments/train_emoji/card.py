@@ -44,16 +44,20 @@ Strength, over 12 held-out pictures redrawn in another style (PSNR and SSIM to t
 
 ## Limits
 
-The sheets above are not selected. The UNet has seen about 335,000 samples, which is little, and it shows: it hears
-colour words, fills line drawings (though the outline of what it does not know dissolves), and draws most of the things
-it was shown so that they can be named (an apple, a penguin, a skull, a castle, a cow's face, an umbrella). Others come
-out as patches of their colours in about the right places at strengths above about 0.7 and in text-to-image (a pig, a
-unicorn, an otter), and so do those it was never shown. It hears style words too, but what comes out soft or plain looks
-like flat style to the judge, whatever was asked for; cartoon style suffers most. The words "line drawing" take the
-colours away at any strength, 0.1 included. CLIP and the judge, neither of which had a part in training the UNet, find
-nothing of most concepts it was never shown. A picture that already shows the prompt's thing does not gain in CLIP
-cosine by being redrawn in another style; one that becomes another thing does. Useful strengths are 0.2 to 0.7. What is
-neither a thing nor a colour nor a style word (counts, positions, actions) is not understood.
+The sheets above are not selected. The UNet has seen about 378,000 samples, which is little, and it shows: it hears
+colour words, fills line drawings (though the outline of what it does not know dissolves, and at 0.7 some of the paper
+shows through), and draws most of the things it was shown so that they can be named (an apple, a penguin, a skull, a
+castle, a camel, an umbrella). Others come out as patches of their colours in about the right places at strengths above
+about 0.8 and in text-to-image (a pig, a unicorn, an otter), and so do those it was never shown. It hears style words
+too, but what comes out soft or plain looks like flat style to the judge, whatever was asked for; cartoon style suffers
+most. CLIP and the judge, neither of which had a part in training the UNet, find nothing of most concepts it was never
+shown. A picture that already shows the prompt's thing gains little in CLIP cosine by being redrawn in another style,
+and that up to 0.8; one that becomes another thing gains up to 0.9. Useful strengths are 0.4 to 0.9. What is neither a
+thing nor a colour nor a style word (counts, positions, actions) is not understood.
+
+The noise schedule is made for latents of 16 x 16 (`trained_betas` in the scheduler's configuration). Stable Diffusion's
+would leave too little of so small a picture above a strength of about 0.5. The same strength therefore means about what
+it does with a large model, and the same timestep is less noise than with Stable Diffusion.
 
 ## Data and licences
 

@@ -45,19 +45,25 @@ def squaredcos_betas(steps: int, largest: float = 0.999) -> np.ndarray:
     return np.array([min(1 - alpha_bar[i + 1] / alpha_bar[i], largest) for i in range(steps)], np.float32)
 
 
-def zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
-    """Shifts and scales a schedule so that its last entry is pure noise (Lin et al. 2305.08891, algorithm 1).
+def ending_at(betas: np.ndarray, last: float) -> np.ndarray:
+    """Shifts and scales a schedule's alphas so that the last one, the weight of the image there, is ``last``.
 
     Args:
         betas: [T], each in (0, 1).
+        last: in [0, 1).
 
     Returns:
-        [T] betas; the last is 1.
+        [T] betas.
     """
     alpha = np.sqrt(_cumulative_product(betas))
-    alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
+    alpha = (alpha - alpha[-1]) * ((alpha[0] - last) / (alpha[0] - alpha[-1])) + last
     alphas_cumprod = alpha**2
     return 1 - np.concatenate([alphas_cumprod[:1], alphas_cumprod[1:] / alphas_cumprod[:-1]])
+
+
+def zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
+    """A schedule [T] shifted and scaled so that its last entry is pure noise (Lin et al. 2305.08891, algorithm 1)."""
+    return ending_at(betas, 0.0)
 
 
 def _cumulative_product(betas: np.ndarray) -> np.ndarray:

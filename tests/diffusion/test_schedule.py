@@ -1,10 +1,14 @@
 """Noise schedules against their formulas."""
 
+import json
+from importlib import resources
+
 import numpy as np
 import pytest
 
 from img2img_jax.diffusion import schedule as schedules
 from img2img_jax.diffusion.schedule import NoiseSchedule
+from img2img_jax.diffusion.scheduler import Scheduler
 
 SD = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 CONFIGS = {
@@ -73,6 +77,28 @@ def test_timestep_inverts_noise_to_signal(schedule):
     t = np.linspace(0, schedule.num_train_timesteps, 777)
     np.testing.assert_allclose(schedule.timestep(schedule.noise_to_signal(t)), t, atol=1e-6)
     assert schedule.timestep(schedule.noise_to_signal(0) / 2) == 0
+
+
+@pytest.mark.parametrize("last", [0.0, 0.07, 0.5])
+def test_a_schedule_can_end_at_any_alpha(last):
+    """Shape and start stay, so that zero terminal SNR makes the same of it as of what it was made from."""
+    betas = schedules.scaled_linear_betas(0.00085, 0.012, 1000)
+    made = schedules.ending_at(betas, last)
+    alpha = np.sqrt(np.cumprod(1 - made))
+    assert alpha[-1] == pytest.approx(last, abs=1e-6)
+    assert alpha[0] == pytest.approx(np.sqrt(1 - betas[0]), rel=1e-6)
+    zero = [np.cumprod(1 - schedules.zero_terminal_snr(b)) for b in (made, betas)]
+    np.testing.assert_allclose(*zero, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler", "heun", "lms", "pndm", "unipc", "dpmpp_2m", "lcm"])
+def test_the_embedded_models_noise_ends_near_nothing_for_every_sampler(name):
+    """Some samplers of diffusers do not rescale, and must still begin where next to nothing of a picture is left."""
+    folder = resources.files("img2img_jax") / "assets" / "model" / "scheduler"
+    config = json.loads((folder / "scheduler_config.json").read_text())
+    schedule = Scheduler.from_config(config, name=name).schedule
+    assert schedule.alpha(999) < 0.08
+    assert abs(schedule.alpha(500) - 0.727) < 0.012
 
 
 def test_trained_betas_win():
