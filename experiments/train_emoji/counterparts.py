@@ -11,7 +11,7 @@ from img2img_jax.data.emoji import EmojiRecord
 SAME_OUTLINE, OTHER_OUTLINE = (0.2, 0.9), (0.7, 0.9)
 """Shares of the time axis between which a picture becomes another one's. Where only shading, outline and colour change,
 nearly all of it; where every line moves, the part in which noise leaves a picture's layout open. Slowly, since guidance
-multiplies what a prompt changes: at a scale of 4, half of it would be all of it by the first quarter of the ramp."""
+multiplies what a prompt changes: at a scale of 4, a quarter of the change is all of it."""
 NO_RAMP = (0.0, 0.0)
 
 

@@ -198,9 +198,7 @@ def test_along_a_ramp_one_picture_becomes_the_other():
         return (x - alpha * (start * (1 - change) + latents * change)) / sigma
 
     def errors(start):
-        return errors_at_random(
-            knows, table, latents, None, jax.random.key(1), "epsilon", start=start, ramp=ramp,
-        )  # fmt: skip
+        return errors_at_random(knows, table, latents, None, jax.random.key(1), "epsilon", start=start, ramp=ramp)
 
     np.testing.assert_allclose(errors(start)[0], 0, atol=1e-6)
     assert (errors(latents)[0] > 1e-3).any()
