@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
-from batches import augmented
+from batches import AUGMENTATION, augmented
 from counterparts import NO_RAMP, Counterparts
 from flax import nnx
 
@@ -17,6 +18,8 @@ from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.models import AutoencoderKL
 from img2img_jax.training.latents import encode_pictures
+
+RECOLOURED = dataclasses.replace(AUGMENTATION, recolour=0.5)
 
 
 def weights_digest(module: nnx.Module) -> str:
@@ -30,6 +33,9 @@ def weights_digest(module: nnx.Module) -> str:
 class LatentCache:
     """Latents of every training picture in several augmented variants, encoded once and kept in a folder.
 
+    Variant 0 is as drawn. In each of the others all pictures of one concept are mirrored and moved alike, so that one
+    can be asked for from another; a line drawing keeps its black lines where the pictures are recoloured.
+
     Attributes:
       latents: float16 [variants, pictures, h, w, c]; colours: the recolouring of each, or None; index: into the set.
     """
@@ -37,7 +43,8 @@ class LatentCache:
     def __init__(self, folder: Path, emoji: EmojiSet, vae: AutoencoderKL, num_concepts: int, variants: int):
         self.emoji, self.index = emoji, emoji.select(split="train", num_concepts=num_concepts or None)
         # Named after what it was made from: another VAE, set or choice makes another cache.
-        made_from = f"{weights_digest(vae)}_{len(self.index)}_{variants}"
+        choices = hashlib.sha256(repr(RECOLOURED).encode()).hexdigest()[:6]
+        made_from = f"{weights_digest(vae)}_{len(self.index)}_{variants}_{choices}"
         path = folder / f"latents_{made_from}.npz"
         if not path.exists():
             latents, colours = self._encode(vae, variants)
@@ -53,7 +60,8 @@ class LatentCache:
             for i in self.index:
                 picture, colour = np.asarray(self.emoji.images[i]), None
                 if variant:
-                    picture, colour = augmented(self.emoji, i, np.random.default_rng((variant, int(i))))
+                    rng = np.random.default_rng((variant, self.emoji.records[i].concept_rank))
+                    picture, colour = augmented(self.emoji, i, rng, RECOLOURED)
                 pictures.append(picture)
                 colours.append(colour or "")
         latents = encode_pictures(vae, np.stack(pictures))
@@ -68,14 +76,9 @@ class LatentCache:
         Args:
           dropout: share of the captions that is empty.
           unchanged: share of the pictures that is taken as drawn; the rest comes from all variants alike.
-          restyled: share of the pictures, among those taken as drawn, that is asked for from the same thing in another
-            style: ``start`` and ``ramp`` as ``diffusion_loss.loss_fn`` takes them. Their captions name the style.
-
-        Raises:
-          ValueError: more are to be restyled than are taken as drawn.
+          restyled: share of the pictures that is asked for from the same thing in another style: ``start`` and
+            ``ramp`` as ``diffusion_loss.loss_fn`` takes them. Their captions name the style.
         """
-        if restyled > unchanged:
-            raise ValueError(f"restyled={restyled} is more than unchanged={unchanged}, of which it is a part")
         records = [self.emoji.records[i] for i in self.index]
         styles = [record.style for record in records]
         # A concept has two line drawings and one picture in each other style.
@@ -86,7 +89,7 @@ class LatentCache:
             draw = np.random.default_rng((1, step))
             variants = draw.integers(len(self.latents), size=size)
             pictures = draw.choice(len(self.index), size=size, p=chance)
-            variants[: round(unchanged * size)] = 0
+            variants[draw.random(size) < unchanged] = 0
             other = np.arange(size) < round(restyled * size)
             captions = [
                 caption(records[p], draw, colour=str(self.colours[v, p]) or None, style_rate=1 if o else STYLE_RATE)

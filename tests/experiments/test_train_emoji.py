@@ -151,8 +151,9 @@ def test_a_picture_is_asked_for_from_its_counterparts_alone(emoji, stages):
     alone = dataclasses.replace(flat, concept="1")
     found = counterparts.Counterparts([flat, solid, other, line, line, alone])
     rng = np.random.default_rng(0)
-    same, apart = counterparts.SAME_OUTLINE, counterparts.OTHER_OUTLINE
-    assert {found.draw(0, rng) for _ in range(64)} == {(1, same), (2, apart), (3, same), (4, same)}
+    same, apart, filled = counterparts.SAME_OUTLINE, counterparts.OTHER_OUTLINE, counterparts.FILLED_IN
+    assert {found.draw(0, rng) for _ in range(64)} == {(1, same), (2, apart), (3, filled), (4, filled)}
+    assert {found.draw(2, rng) for _ in range(64)} == {(0, apart), (1, apart)}, "no drawing of another's lines"
     assert {found.draw(3, rng) for _ in range(64)} == {(0, same), (1, same), (2, apart)}
     assert found.draw(5, rng) == (5, counterparts.NO_RAMP)
 
@@ -184,12 +185,26 @@ def test_batches_show_every_style_alike_and_a_share_as_drawn(tmp_path, emoji, st
     np.testing.assert_array_equal(batch_at(3)["latents"], batch_at(3)["latents"])
 
     restyled = cache.batches(tokenizer, 64, 0.5, unchanged=0.5, restyled=0.25)(0)
+    assert len({*restyled["latents"][:16, 0, 0, 0].tolist()}) > 1, "as drawn and moved"
     wanted, begun = (restyled[name][:, 0, 0].astype(int) for name in ("latents", "start"))
     assert (restyled["ramp"][:, 1] > 0).tolist() == [True] * 16 + [False] * 48
     assert (begun[16:] == wanted[16:]).all()
-    for (_, picture), (variant, other), (style,) in zip(wanted[:16], begun[:16], restyled["input_ids"], strict=False):
+    pairs = zip(wanted[:16], begun[:16], restyled["input_ids"][:16], strict=True)
+    for (variant, picture), (other_variant, other), (style,) in pairs:
         one, two = emoji.records[index[picture]], emoji.records[index[other]]
-        assert (one.concept, variant) == (two.concept, 0)
+        assert (one.concept, variant) == (two.concept, other_variant)
         assert one.style == STYLES[style] != two.style
-    with pytest.raises(ValueError, match=r"restyled=0\.6"):
-        cache.batches(tokenizer, 64, 0.0, unchanged=0.5, restyled=0.6)
+
+
+def test_all_pictures_of_a_concept_are_moved_alike(tmp_path, emoji, stages, monkeypatch):
+    """So that one can be asked for from another: the squares of a concept stay in one place, whatever their colours."""
+    module = stages("latent_cache")
+    monkeypatch.setattr(module, "encode_pictures", lambda _, pictures: (pictures < 250).any(-1, keepdims=True))
+    tiny = AutoencoderKL(AutoencoderKLConfig(block_out_channels=(32,), layers_per_block=1), rngs=nnx.Rngs(0))
+    cache = module.LatentCache(tmp_path, emoji, tiny, 0, 3)
+    concepts = [emoji.records[i].concept for i in cache.index]
+    first = cache.latents[:, [concepts.index(concept) for concept in concepts]]
+    assert (cache.latents != first).mean() < 0.005, "but for what a colour does to the edges"
+    assert (cache.latents[0] == cache.latents[0, 0]).all()
+    assert (cache.latents[1] != cache.latents[0]).mean() > 0.02, "variants are moved"
+    assert set(cache.colours[0]) == {""} and len(set(cache.colours[1])) > 2
