@@ -39,18 +39,18 @@ def main(_: list[str]) -> None:
 
     logging.set_verbosity(logging.INFO)
     targets = {"attention": ATTENTION, "every_layer": EVERY_LAYER}[_TARGETS.value]
-    lora = LoraConfig(rank=_RANK.value, alpha=_RANK.value, target_modules=targets) if _RANK.value else None
-    if lora and Path(_OUTPUT.value).suffix != ".safetensors":
+    if _RANK.value and Path(_OUTPUT.value).suffix != ".safetensors":
         raise app.UsageError(f"--output={_OUTPUT.value} is for a LoRA: end it in .safetensors (or --lora_rank=0)")
-    config = FineTuneConfig(
-        steps=_STEPS.value,
-        batch_size=_BATCH.value,
-        learning_rate=_RATE.value,
-        lora=lora,
-        flip=_FLIP.value,
-        seed=_SEED.value,
-    )
     try:
+        lora = LoraConfig(rank=_RANK.value, alpha=_RANK.value, target_modules=targets) if _RANK.value else None
+        config = FineTuneConfig(
+            steps=_STEPS.value,
+            batch_size=_BATCH.value,
+            learning_rate=_RATE.value,
+            lora=lora,
+            flip=_FLIP.value,
+            seed=_SEED.value,
+        )
         host = initialize_from_flags(_HOSTS.value, _COORDINATOR.value)
         pipe, mesh = (
             Img2ImgPipeline.from_pretrained(*([_MODEL.value] if _MODEL.value else [])),
@@ -58,7 +58,7 @@ def main(_: list[str]) -> None:
         )
         workdir = _WORKDIR.value or f"{_OUTPUT.value}.run"
         result = finetune(pipe, _DATA.value, workdir=workdir, config=config, mesh=mesh)
-    except ValueError as error:
+    except (ValueError, FloatingPointError) as error:
         sys.exit(f"finetune: {error}")
     if host.index > 0:
         return

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 from flax import nnx
 
-from img2img_jax.checkpoints import keep_json, tree_digest
+from img2img_jax.checkpoints import keep_json, tree_digest, write_json
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.file_digest import file_sha256
-from img2img_jax.images import prepare_batch
+from img2img_jax.images import open_image, prepare_batch
 from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.parallel import local_rows
 from img2img_jax.partition import fetched
@@ -26,6 +26,10 @@ from img2img_jax.training.optimizer import OptimizerConfig
 
 if TYPE_CHECKING:
     from img2img_jax.pipeline import Img2ImgPipeline
+
+
+CAPTIONS = 32
+"""Read at a time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,15 @@ class FineTuneConfig:
     ema_decay: float = 0.99
     checkpoint_every: int = 100
     seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "checkpoint_every"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}={value} is below 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed} is outside 0 ... 2**32 - 1")
+        if not 0 <= self.caption_dropout <= 1:
+            raise ValueError(f"caption_dropout={self.caption_dropout} is outside 0 ... 1")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -97,8 +110,10 @@ def finetune(
 
     Raises:
       ImageError: no pictures, or one that cannot be read.
-      ValueError: a picture without a caption; a distilled UNet; adapters that fit no layer; a workdir that holds
-        another training, or one of more steps.
+      ValueError: a picture without a caption; a UNet that takes a guidance embedding, or one to be trained whole whose
+        weights are not float32; adapters that fit no layer; a batch that does not split over the devices; a workdir
+        that holds another training, or one of more steps.
+      FloatingPointError: the training diverged.
     """
     config, mesh = config or FineTuneConfig(), mesh or pipe.mesh
     if pipe.unet.config.time_cond_proj_dim is not None:
@@ -106,7 +121,13 @@ def finetune(
             "this UNet is distilled to few steps (it takes a guidance embedding), which fine-tuning would undo; "
             "fine-tune the model it was distilled from"
         )
-    inputs = captioned_inputs(folder)
+    narrow = {str(leaf.dtype) for leaf in jax.tree.leaves(nnx.state(pipe.unet)) if leaf.dtype != np.float32}
+    if config.lora is None and narrow:
+        raise ValueError(
+            f"the UNet's weights are {narrow.pop()}, which rounds small updates away; load it with dtype='float32', or "
+            "train adapters"
+        )
+    inputs, rows = captioned_inputs(folder), local_rows(config.batch_size, mesh)
     start = _claim(Path(workdir), _facts(pipe, inputs, config), config.steps)
     samples = CaptionedLatents(pipe, inputs, flip=config.flip)
     graphdef, params = nnx.split(pipe.unet)
@@ -120,7 +141,7 @@ def finetune(
     state = fit(
         _loss(graphdef, Scheduler.from_config(pipe.scheduler_config), merged),
         trained,
-        samples.batches(config.batch_size, config.caption_dropout, config.seed, local_rows(config.batch_size, mesh)),
+        samples.batches(config.batch_size, config.caption_dropout, config.seed, rows),
         config=FitConfig(
             steps=config.steps,
             seed=config.seed,
@@ -149,11 +170,13 @@ def captioned_inputs(folder: str | Path) -> list[Input]:
     """The pictures of a folder, all of which have captions.
 
     Raises:
-      ImageError: no pictures.
+      ImageError: no pictures, or one that is missing or no picture.
       ValueError: a picture without a caption.
     """
     inputs = find_inputs(folder)
-    silent = [item.path.name for item in inputs if not item.prompt]
+    for item in inputs:
+        open_image(item.path).close()
+    silent = [item.path.name for item in inputs if not (item.prompt or "").strip()]
     if silent:
         raise ValueError(f'{folder}: no caption for {silent[:5]}; give each picture a line with "text" in {MANIFEST}')
     return inputs
@@ -170,7 +193,7 @@ def _facts(pipe: Img2ImgPipeline, inputs: list[Input], config: FineTuneConfig) -
 
 
 def _claim(workdir: Path, facts: dict[str, Any], steps: int) -> int:
-    """Says in ``run.json`` what is trained in a directory, unless another training is there; the step to go on from.
+    """Says in ``run.json`` what is trained in a directory, unless another's checkpoints are; the step to go on from.
 
     Raises:
       ValueError: another is there.
@@ -182,8 +205,9 @@ def _claim(workdir: Path, facts: dict[str, Any], steps: int) -> int:
     start, file = newest_step(workdir), workdir / "run.json"
     if start and not file.is_file():
         raise ValueError(f"{workdir} holds a training, and no run.json says of what: {way_out}")
-    changed = keep_json(file, facts)
-    if changed:
+    if not start:  # what was begun here has left nothing to go on from
+        write_json(file, facts)
+    elif changed := keep_json(file, facts):
         raise ValueError(f"{workdir} holds a training with other {', '.join(changed)} (see its run.json): {way_out}")
     if start > steps:
         raise ValueError(f"{workdir} holds a training of {start} steps, and not the {steps} asked for: {way_out}")
@@ -204,7 +228,11 @@ class CaptionedLatents:
         pixels = prepare_batch([item.path for item in inputs], height=side, width=side)
         views = [pixels, pixels[:, :, ::-1]] if flip else [pixels]
         self.latents = np.stack([encode_pictures(pipe.vae, view) for view in views], 1)
-        self.conditions = pipe.conditions([item.prompt for item in inputs], (side, side))
+        prompts = [item.prompt for item in inputs]
+        read = [pipe.conditions(prompts[k : k + CAPTIONS], (side, side)) for k in range(0, len(prompts), CAPTIONS)]
+        self.conditions = jax.tree.map(
+            lambda *parts: np.concatenate([*(rows[:-1] for rows in parts), parts[0][-1:]]), *read
+        )
 
     def batches(self, size: int, dropout: float, seed: int, rows: np.ndarray | slice = slice(None)):
         """A function from step to ``latents`` and ``conditions`` of pictures drawn at random.

@@ -95,6 +95,9 @@ def fit(
     Returns:
       The final state, on the mesh. ``workdir`` holds ``checkpoints/``, which can be restored on any other mesh, and
       ``metrics.jsonl``.
+
+    Raises:
+      FloatingPointError: loss or gradient is not finite. What is checkpointed is from before.
     """
     mesh = mesh or make_mesh()
     workdir = Path(workdir).absolute()
@@ -115,12 +118,28 @@ def fit(
         for step, batch in _prefetch(batch_at, int(state.step), config.steps):
             state, metrics = update(state, frozen, shard_batch(batch, mesh))
             done, last = step + 1, step + 1 == config.steps
+            saves = last or done % config.checkpoint_every == 0
+            if saves or done % config.log_every == 0:
+                _require_finite(done, metrics)
             log.add(done, metrics)
             if evaluate and (last or done % config.evaluate_every == 0):
                 log.write(done, {f"eval/{k}": v for k, v in evaluate(state.ema, done).items()})
-            if last or done % config.checkpoint_every == 0:
+            if saves:
                 checkpoints.save(done, args=ocp.args.StandardSave(state))
     return state
+
+
+def _require_finite(step: int, metrics: Metrics) -> None:
+    """A weight that is not finite once stays so: the newest step tells for all before it.
+
+    Raises:
+      FloatingPointError: it is not.
+    """
+    for name in ("loss", "grad_norm"):
+        if not np.isfinite(value := float(metrics[name])):
+            raise FloatingPointError(
+                f"{name} is {value} at step {step}: the training has diverged; begin again with a lower learning rate"
+            )
 
 
 def newest_step(workdir: str | Path) -> int:

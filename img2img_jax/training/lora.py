@@ -90,6 +90,8 @@ def with_adapters(params: nnx.State, adapters: Adapters, scale: float) -> nnx.St
 def save_adapters(path: str | Path, adapters: Adapters, scale: float) -> None:
     """Writes the UNet's adapters as diffusers does, for ``loras=`` here and ``load_lora_weights`` there.
 
+    All get one rank, narrow layers by zeros: where nothing is said of alpha, diffusers takes one layer's rank for it.
+
     Args:
       path: a ``.safetensors`` file, or a folder to hold ``pytorch_lora_weights.safetensors``.
       scale: as trained; it is folded into ``up``, so that the file's weight 1 is what was trained.
@@ -98,12 +100,14 @@ def save_adapters(path: str | Path, adapters: Adapters, scale: float) -> None:
     if path.suffix != ".safetensors":
         path = path / "pytorch_lora_weights.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {}
+    tensors, rank = {}, max(len(factors["up"]) for factors in adapters.values())
     for module, factors in adapters.items():
-        up = np.asarray(factors["up"] * scale)
+        missing = rank - len(factors["up"])
+        up = np.pad(np.asarray(factors["up"] * scale), [(0, missing), (0, 0)])
+        down = np.pad(np.asarray(factors["down"]), [(0, 0)] * (factors["down"].ndim - 1) + [(0, missing)])
         # A convolution's second factor is a convolution of one pixel.
-        up = up.reshape((1,) * (factors["down"].ndim - 2) + up.shape)
-        for name, values in (("lora_A", np.asarray(factors["down"])), ("lora_B", up)):
+        up = up.reshape((1,) * (down.ndim - 2) + up.shape)
+        for name, values in (("lora_A", down), ("lora_B", up)):
             values = np.ascontiguousarray(to_torch(("kernel",), values))
             pending = PendingTensor(dtype=values.dtype, shape=values.shape, values=partial(np.asarray, values))
             tensors[f"unet.{module}.{name}.weight"] = pending

@@ -10,6 +10,8 @@ import pytest
 from flax import nnx
 from PIL import Image
 
+from img2img_jax import Img2ImgPipeline
+from img2img_jax.images import ImageError
 from img2img_jax.testing.tiny import random_images, tiny_pipeline, tiny_sdxl_pipeline
 from img2img_jax.training.finetune import CaptionedLatents, FineTuneConfig, captioned_inputs, finetune
 from img2img_jax.training.lora import EVERY_LAYER, LoraConfig, save_adapters
@@ -51,8 +53,6 @@ def test_loss_falls_and_the_given_pipeline_stays(make, lora, folder, tmp_path):
 
 
 def test_adapters_saved_on_their_own_make_the_tuned_pipeline(folder, tmp_path):
-    from img2img_jax import Img2ImgPipeline
-
     lora = LoraConfig(rank=2, alpha=3.0, target_modules=EVERY_LAYER)
     pipe = tiny_pipeline()
     config = FineTuneConfig(steps=5, batch_size=2, learning_rate=1e-2, lora=lora)
@@ -81,6 +81,43 @@ def test_errors_name_the_value(folder, tmp_path):
         finetune(tiny_pipeline(), tmp_path, workdir=tmp_path / "run")
     with pytest.raises(ValueError, match="distilled"):
         finetune(tiny_pipeline(time_cond_proj_dim=8), folder, workdir=tmp_path / "run")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": " "}')
+    with pytest.raises(ValueError, match=r"no caption for \['a.png'\]"):
+        captioned_inputs(tmp_path)
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "b.png", "text": "b"}')
+    with pytest.raises(ImageError, match=r"b\.png: no such file"):
+        captioned_inputs(tmp_path)
+    tiny_pipeline(shallow=True).save_pretrained(tmp_path / "model")
+    narrow = Img2ImgPipeline.from_pretrained(tmp_path / "model", dtype="bfloat16")
+    with pytest.raises(ValueError, match="weights are bfloat16"):
+        finetune(narrow, folder, workdir=tmp_path / "run", config=FineTuneConfig(lora=None))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"batch_size": 0}, {"checkpoint_every": 0}, {"seed": -1}, {"caption_dropout": 1.5}]
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_done(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        FineTuneConfig(**wrong)
+
+
+def test_what_left_no_checkpoint_claims_no_directory(folder, tmp_path):
+    pipe = tiny_pipeline(shallow=True)
+    config = FineTuneConfig(steps=2, batch_size=2, lora=LoraConfig(rank=2, target_modules="no_such_layer"))
+    with pytest.raises(ValueError, match="no_such_layer"):
+        finetune(pipe, folder, workdir=tmp_path, config=config)
+    config = dataclasses.replace(config, lora=LoraConfig(rank=2), learning_rate=float("nan"))
+    with pytest.raises(FloatingPointError, match="at step 2"):
+        finetune(pipe, folder, workdir=tmp_path, config=config)
+    assert finetune(pipe, folder, workdir=tmp_path, config=dataclasses.replace(config, learning_rate=1e-3))
+
+
+def test_many_captions_are_read_in_parts(folder, monkeypatch):
+    pipe, inputs = tiny_pipeline(), captioned_inputs(folder)
+    whole = CaptionedLatents(pipe, inputs, flip=False).conditions.text
+    monkeypatch.setattr("img2img_jax.training.finetune.CAPTIONS", 2)
+    np.testing.assert_allclose(CaptionedLatents(pipe, inputs, flip=False).conditions.text, whole, atol=1e-6)
 
 
 def test_a_work_directory_goes_on_with_its_own_training_alone(folder, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from img2img_jax.training import FitConfig, OptimizerConfig, fit
-from img2img_jax.training.fit import restore_ema
+from img2img_jax.training.fit import newest_step, restore_ema
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.05, steps=40, warmup_steps=2)
 CONFIG = FitConfig(steps=12, log_every=4, evaluate_every=6, checkpoint_every=4)
@@ -27,11 +27,11 @@ def batch_at(step):
     return {"x": x, "y": x @ TRUTH}
 
 
-def run(workdir, steps=12, **kw):
+def run(workdir, steps=12, batches=batch_at, **kw):
     config = dataclasses.replace(CONFIG, steps=steps)
     start = {"w": jnp.zeros((2, 2))}
     kw = {"optimizer": OPTIMIZER, **kw}
-    return fit(loss, start, batch_at, config=config, workdir=workdir, frozen=jnp.float32(1), **kw)
+    return fit(loss, start, batches, config=config, workdir=workdir, frozen=jnp.float32(1), **kw)
 
 
 def test_it_learns(tmp_path):
@@ -50,15 +50,7 @@ def test_resuming_gives_the_same_bits(tmp_path):
         return batch_at(step)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(
-            loss,
-            {"w": jnp.zeros((2, 2))},
-            killed_batch,
-            config=CONFIG,
-            optimizer=OPTIMIZER,
-            workdir=tmp_path / "killed",
-            frozen=jnp.float32(1),
-        )
+        run(tmp_path / "killed", batches=killed_batch)
     resumed = run(tmp_path / "killed")
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -66,6 +58,17 @@ def test_resuming_gives_the_same_bits(tmp_path):
     steps, losses = ([[line[k] for line in log] for log in lines] for k in ("step", "loss"))
     assert steps[0] == steps[1] == [4, 8, 12]
     assert losses[0] == losses[1]
+
+
+def test_a_training_that_diverges_ends_and_leaves_what_was_good(tmp_path):
+    run(tmp_path, 4)
+
+    def spoilt(step):
+        return jax.tree.map(lambda x: np.where(step == 5, np.nan, x), batch_at(step))
+
+    with pytest.raises(FloatingPointError, match="loss is nan at step 8.* lower learning rate"):
+        run(tmp_path, batches=spoilt)
+    assert newest_step(tmp_path) == 4
 
 
 def test_the_average_lags_and_is_restored(tmp_path):

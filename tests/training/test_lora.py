@@ -64,11 +64,12 @@ def test_only_the_adapters_get_gradients_and_they_do():
 
 @pytest.mark.parametrize("name", ["style.safetensors", "folder"])
 def test_file_holds_the_product_that_was_trained(tmp_path, name):
-    config = LoraConfig(rank=2, alpha=3.0, target_modules=EVERY_LAYER)
+    config = LoraConfig(rank=6, alpha=9.0, target_modules=EVERY_LAYER)
     adapters = trained(config)
     save_adapters(tmp_path / name, adapters, config.scale)
     stored = load_file(next(tmp_path.rglob("*.safetensors")))
     assert len(stored) == 2 * len(adapters)
+    assert {len(values) for key, values in stored.items() if "lora_A" in key} == {6}, "of narrow layers too"
     changed = kernels(with_adapters(PARAMS, adapters, config.scale))
     for module, before in KERNELS.items():
         down, up = (stored[f"unet.{module}.lora_{factor}.weight"] for factor in "AB")
