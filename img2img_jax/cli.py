@@ -26,7 +26,7 @@ from img2img_jax.inputs import MANIFEST, Input, find_inputs
 from img2img_jax.options import OF_THE_MODEL, Options, define_flags, flag_of, loading_arguments, read_options
 from img2img_jax.outputs import Sheet, plan_outputs
 
-# Nothing heavy is imported above: --help and mistyped flags answer at once. JAX comes with the pipeline.
+# Nothing heavy is imported above: --help and mistyped flags answer at once. JAX comes with the check of their values.
 
 
 def main(argv: Sequence[str] | None = None, *, load_pipeline: Callable | None = None) -> int:

@@ -207,8 +207,15 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def split_lora(text: str) -> tuple[str, float]:
-    """Path and weight of `path:weight`; without a weight (or with a drive's colon only) it is 1."""
+def split_lora(lora: str | os.PathLike | tuple[str | os.PathLike, float]) -> tuple[str, float]:
+    """Path and weight of `path:weight`, or of the pair that `from_pretrained` takes.
+
+    Without a weight (or with a drive's colon only) it is 1.
+    """
+    if isinstance(lora, tuple | list):
+        path, weight = lora
+        return os.fspath(path), weight
+    text = os.fspath(lora)
     path, colon, weight = text.rpartition(":")
     try:
         return (path, float(weight)) if colon else (text, 1.0)
@@ -220,6 +227,11 @@ def split_textual_inversion(text: str) -> tuple[str, str | None]:
     """Path and token of `path:token`; what has a slash in it is no token but the rest of a path."""
     path, colon, token = text.rpartition(":")
     return (path, token) if colon and token and not set(token) & set("/\\") else (text, None)
+
+
+def with_absolute_path(path: str, detail: float | str | None = None) -> str:
+    """`path:weight` or `path:token`, or the path alone, as `Parameters` holds them: split ones put together again."""
+    return os.path.abspath(os.path.expanduser(path)) + (f":{detail}" if detail is not None else "")
 
 
 def provenance(
@@ -248,15 +260,19 @@ def provenance(
     import jax  # slow, and reading parameters back does without
 
     folder = Path(folder).resolve()
-    # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
-    commit = folder.name if folder.parent.name == "snapshots" else revision
+    local = os.path.abspath(os.path.expanduser(model or ""))
+    if model and os.path.exists(local):
+        model = local
+    elif folder.parent.name == "snapshots":
+        # The hub's cache names a snapshot's folder after its commit, which stays when a branch moves on.
+        revision = folder.name
     merged = [*map(split_lora, loras), *map(split_textual_inversion, textual_inversions)]
     others = [*(path for path, _ in merged), *(path for path in (vae, tokenizer) if path)]
     return {
         "resize": resize,
         "background": background,
-        "model": os.path.abspath(model) if model and os.path.exists(model) else model,
-        "revision": commit,
+        "model": model,
+        "revision": revision,
         "variant": variant,
         "dtype": dtype,
         "weights_sha256": weights_sha256(folder, others),

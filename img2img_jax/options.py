@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -109,8 +110,9 @@ def define_flags() -> flags.FlagValues:
     text("background", "white", 'Colour behind transparency and for padding: a name or "#rrggbb".')
     flags.DEFINE_integer("steps", 50, "Inference steps.", **common)
     flags.DEFINE_float("guidance_scale", 7.5, "Classifier-free guidance; 1 switches it off.", **common)
-    flags.DEFINE_float("guidance_rescale", 0.0, "0 to 1, against the glare of high guidance (2305.08891).", **common)
-    flags.DEFINE_float("eta", 0.0, "0 to 1: share of DDPM's noise that ddim adds.", **common)
+    share = {"lower_bound": 0.0, "upper_bound": 1.0, **common}
+    flags.DEFINE_float("guidance_rescale", 0.0, "Against the glare of high guidance (2305.08891).", **share)
+    flags.DEFINE_float("eta", 0.0, "Share of DDPM's noise that ddim adds.", **share)
     flags.DEFINE_integer("height", None, "Pixels. Default: the picture's own, rounded down.", **common)
     flags.DEFINE_integer("width", None, "Pixels. Default: the picture's own, rounded down.", **common)
     flags.DEFINE_integer("clip_skip", 0, "Last layers of the text encoder to leave out.", **common)
@@ -136,8 +138,10 @@ def flag_of(values: flags.FlagValues, name: str) -> flags.Flag:
 def read_options(values: flags.FlagValues, recorded: metadata.Parameters | None) -> Options:
     """The options that the flags, and the picture to repeat if there is one, amount to.
 
+    What can be checked without the model is checked here, before it is loaded and before any picture is made.
+
     Raises:
-      absl.flags.Error: flags that do not go together, or a list that cannot be read.
+      absl.flags.Error: flags that do not go together, a list that cannot be read, or a value out of its range.
       OSError, ValueError: a calibration that cannot be read.
     """
     options: dict = {"target": _target(values), "calibration": _calibration(values)}
@@ -169,9 +173,8 @@ def read_options(values: flags.FlagValues, recorded: metadata.Parameters | None)
             options[name] = os.path.abspath(options[name])
     for name, split in (("loras", metadata.split_lora), ("textual_inversions", metadata.split_textual_inversion)):
         pairs = (split(text) for text in options[name] if text)  # --lora= asks for none
-        options[name] = tuple(
-            os.path.abspath(path) + (f":{detail}" if detail is not None else "") for path, detail in pairs
-        )
+        options[name] = tuple(metadata.with_absolute_path(*pair) for pair in pairs)
+    _check(options)
     return Options(**options)
 
 
@@ -196,10 +199,14 @@ def _target(values: flags.FlagValues) -> Target | None:
             f"--strength_mode {values.strength_mode} does not go with --strength {values.strength}, whose strengths are"
             " found in continuous mode; leave it out"
         )
+    from img2img_jax.metrics import Evaluator  # slow, and only those who ask for a metric need it
+
     try:
-        return Target.parse(values.strength)
+        target = Target.parse(values.strength)
+        Evaluator({}).only(target.metric)
     except ValueError as error:
         raise flags.IllegalFlagValueError(f"--strength {error}") from None
+    return target
 
 
 def _calibration(values: flags.FlagValues) -> Calibration | None:
@@ -214,6 +221,21 @@ def _calibration(values: flags.FlagValues) -> Calibration | None:
     from img2img_jax.finder.calibration import Calibration
 
     return Calibration.load(values.calibration)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Has the values looked at by those who will take them; a message of theirs begins with the flag's name."""
+    from img2img_jax import rng  # slow: it brings JAX
+    from img2img_jax.diffusion.scheduler import Scheduler
+    from img2img_jax.diffusion.strength import per_sample
+
+    try:
+        per_sample(options["strength"])
+        rng.uint32("seed", options["seed"])
+        if options["scheduler"]:
+            Scheduler.from_config({}, options["scheduler"])
+    except ValueError as error:
+        raise flags.IllegalFlagValueError(f"--{error}") from None
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.inputs import Input
 from img2img_jax.reports.contact_sheet import contact_sheet, shrink
 from img2img_jax.sweep import Result
@@ -101,13 +102,17 @@ class Sheet:
         row["strength"] = f"strength {number(sample.strength)}"
 
     def write(self, path: Path) -> list[Path]:
-        """Writes `path`, or for many rows several files numbered after it; returns their paths."""
+        """Writes `path`, or for many rows several files numbered after it; returns their paths.
+
+        Each file appears whole or not at all.
+        """
         # Results arrive in the order of size and strength; people expect that of the inputs.
         keys = sorted(self.rows, key=lambda key: (self.images.index(key[0]), key[1]))
         pages = [keys[i : i + ROWS_PER_SHEET] for i in range(0, len(keys), ROWS_PER_SHEET)]
         paths = [path] + [path.with_stem(f"{path.stem}_{number}") for number in range(2, len(pages) + 1)]
         for target, page in zip(paths, pages, strict=False):
-            self._page(page).save(target)
+            with replacing(target) as file:
+                self._page(page).save(file, "PNG")
         return paths[: len(pages)]
 
     def _page(self, keys: Iterable[tuple[Path, int]]) -> Image.Image:

@@ -222,7 +222,7 @@ class Img2ImgPipeline:
         """Writes the diffusers folder layout, for this package and for PyTorch diffusers.
 
         Args:
-          folder: created if need be; files of the same names are replaced.
+          folder: created if need be; a pipeline in it is replaced, however it was saved.
           dtype: of the weights in the files ("float16" halves them); by default that of the pipeline.
 
         Raises:
@@ -232,7 +232,11 @@ class Img2ImgPipeline:
         self._write(Path(folder), partial(save_component, dtype=kind))
 
     def save(self, folder: str | Path) -> None:
-        """Writes the pipeline for ``restore``: as ``save_pretrained``, but the weights by Orbax, as they are held."""
+        """Writes the pipeline for ``restore``: as ``save_pretrained``, but the weights by Orbax, as they are held.
+
+        Args:
+          folder: created if need be; a pipeline in it is replaced, however it was saved.
+        """
         self._write(Path(folder), save_orbax)
 
     def _write(self, folder: Path, write_component: Callable[[nnx.Module, Path], None]) -> None:
@@ -368,13 +372,14 @@ class Img2ImgPipeline:
             negative prompt keeps them with "plain" (diffusers' way) and loses them with "a1111".
           vae_tile_size: pixels along a side of the tiles that the VAE works in, for pictures too large to be worked on
             whole; None for no tiles (docs: ``img2img_jax.models.vae_tiling``).
-          posterior_noise, noise: float32 [B,h,w,c], given instead of drawn.
+          posterior_noise, noise: float32 [B,h,w,c], given instead of drawn. The former is of an AutoencoderKL that
+            encodes pictures; nothing else draws it.
           step_noise: float32 [steps,B,h,w,c], the sampler's noise, given instead of drawn; as many steps as the
             sample that draws most (``ResolvedStart.noise_draws``).
           output_type: "pil", "np" (float32 [B,H,W,3] in 0..1) or "latent".
           eta: share of DDPM's noise that DDIM adds, in [0, 1].
           guidance_rescale: of Lin et al. 2305.08891, in [0, 1].
-          height, width, resize, background: see ``img2img_jax.images.prepare``.
+          height, width, resize, background: see ``img2img_jax.images.prepare``; not of latents.
 
         Raises:
           ValueError: an argument out of its range, or lists of lengths that do not match; named, with the remedy.
@@ -386,12 +391,14 @@ class Img2ImgPipeline:
         check_tile_size(self.vae, vae_tile_size)
         handover = Handover(denoising_start=denoising_start, denoising_end=denoising_end)
         from_latents = self._is_latents(image)
+        sizing = dict(height=height, width=width, resize=resize, background=background)
         if from_latents:
-            source = _checked_latents(image, height, width)
+            source = _checked_latents(image, sizing)
         else:
-            source = pictures.prepare_batch(
-                image, height=height, width=width, resize=resize, background=background, multiple=self.vae_scale_factor
-            )
+            source = pictures.prepare_batch(image, multiple=self.vae_scale_factor, **sizing)
+        if posterior_noise is not None and (from_latents or isinstance(self.vae, AutoencoderTiny)):
+            reason = "latents are not encoded" if from_latents else "an AutoencoderTiny draws none"
+            raise ValueError(f"posterior_noise is given, but {reason}; leave it out")
         told = dict(
             prompt=prompt,
             prompt_2=prompt_2,
@@ -644,11 +651,11 @@ def _as(output_type: str, pixels: np.ndarray) -> Any:
     return pictures.to_pil(pixels) if output_type == "pil" else pictures.as_unit(pixels)
 
 
-def _checked_latents(image: ArrayLike, height: int | None, width: int | None) -> np.ndarray:
-    """[B, h, w, c] float32 latents given as the image."""
-    for name, side in (("height", height), ("width", width)):
-        if side is not None:
-            raise ValueError(f"{name}={side} is given, but latents are not resized; leave it out, or give a picture")
+def _checked_latents(image: ArrayLike, sizing: Mapping[str, Any]) -> np.ndarray:
+    """[B, h, w, c] float32 latents given as the image, beside arguments that say how pictures are brought to size."""
+    for name, value in sizing.items():
+        if value != Img2ImgPipeline.__call__.__kwdefaults__[name]:
+            raise ValueError(f"{name}={value} is given, but latents are not resized; leave it out, or give a picture")
     latents = finite("image", image)
     if latents.any() and latents.min() >= 0 and latents.max() <= 1:
         raise ValueError(

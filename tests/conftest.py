@@ -36,6 +36,15 @@ def compilations(every_compilation):
     return every_compilation
 
 
+@pytest.fixture
+def alike_rows():
+    """Skips what compares bits of samples that stood at different places of a batch, where these differ."""
+    from img2img_jax.testing.rows import rows_alike
+
+    if not rows_alike():
+        pytest.skip("this processor computes the rows of a batch differently by their place (docs/reproducibility.md)")
+
+
 @pytest.fixture(scope="session")
 def tpu_slice():
     """The devices of a slice of TPUs by its name, to compile for, where the compiler is: on Linux."""

@@ -42,9 +42,8 @@ class FakePipeline:
 
     def __call__(self, prompt, image, *, strength, seed, **settings):
         self.calls.append(settings | {"prompt": prompt, "image": image, "strength": strength, "seed": seed})
-        for position, value in enumerate(strength):
-            if not 0 <= value <= 1:
-                raise ValueError(f"strength {value} at position {position}\nis not in [0, 1]")
+        if settings["num_inference_steps"] < 1:
+            raise ValueError("num_inference_steps=0\nmust be 1 or more")
         shared = repr(sorted(settings.items()))
         rows = zip(prompt, image, strength, seed, strict=True)
         pictures = [
@@ -193,6 +192,14 @@ def test_a_hub_snapshot_is_recorded_by_its_commit(run, pipe, picture, tmp_path):
     assert pipe.loads[-1]["revision"] == "0123abc"
 
 
+def test_a_hub_snapshot_that_was_given_as_a_folder_is_repeated_as_one(run, pipe, picture, tmp_path):
+    pipe.folder = pipe.folder.rename(tmp_path / "snapshots").joinpath("0123abc")
+    pipe.folder.mkdir()
+    assert run("--image", picture, "--prompt", "a", "--model", "snapshots/0123abc", "--output", "1.png") == 0
+    assert run("--from_png", "1.png") == 0
+    assert (pipe.loads[-1]["model"], pipe.loads[-1]["revision"]) == (str(pipe.folder), None)
+
+
 def test_sweep_batches_names_and_sheet(run, pipe, tmp_path, capsys):
     for number, size in enumerate([(16, 16), (16, 16), (24, 16)]):
         _picture(tmp_path / "pics" / f"{number}.png", size, number)
@@ -297,6 +304,15 @@ WRONG_FLAGS = [
     (["--image", "in.png", "--prompt", "a", "--strength", "0.2", "0.5"], 2, "unexpected argument '0.5'"),
     (["--image", "in.png", "--prompt", "a", "--strength", "0.2,x"], 2, "--strength '0.2,x' is no list of numbers"),
     (["--image", "in.png", "--prompt", "a", "--seed", "0.5"], 2, "--seed '0.5' is no list of numbers"),
+    (["--image", "in.png", "--prompt", "a", "--strength", "0.2,0.5,1.2"], 2, "--strength 1.2 at index 2 is not in"),
+    (["--image", "in.png", "--prompt", "a", "--strength", "nan"], 2, "--strength nan at index 0 is not in"),
+    (["--image", "in.png", "--prompt", "a", "--strength", "auto:sim=0.7"], 2, "--strength metric 'sim' is not known"),
+    (["--image", "in.png", "--prompt", "a", "--strength", "auto:lpips=0.3"], 2, "--strength metric 'lpips' stands for"),
+    (["--image", "in.png", "--prompt", "a", "--seed", "0,-1"], 2, "--seed -1 at position 1 must be"),
+    (["--image", "in.png", "--prompt", "a", "--seed", str(2**32)], 2, "--seed 4294967296 at position 0 must be"),
+    (["--image", "in.png", "--prompt", "a", "--scheduler", "dimd"], 2, "--scheduler 'dimd' is not known; choose"),
+    (["--image", "in.png", "--prompt", "a", "--eta", "2"], 2, "eta"),
+    (["--image", "in.png", "--prompt", "a", "--guidance_rescale", "-0.1"], 2, "guidance_rescale"),
     (["--image", "in.png", "--prompt", "a", "--steps", "many"], 2, "steps"),
     (["--image", "in.png", "--prompt", "a", "--resize", "squash"], 2, "crop|pad|stretch"),
     (["--image", "in.png", "--prompt", "a", "--batch_size", "0"], 2, "--batch_size 0"),
@@ -318,7 +334,7 @@ def test_mistakes_are_told_in_one_line_before_the_model_loads(run, pipe, picture
     assert not pipe.loads
 
 
-LATE_ERRORS = [("--strength=1.5", "strength 1.5 at position 0 is not"), ("--height=12", "height 12")]
+LATE_ERRORS = [("--steps=0", "num_inference_steps=0 must be"), ("--height=12", "height 12")]
 
 
 @pytest.mark.parametrize("flag, message", LATE_ERRORS)
@@ -329,7 +345,7 @@ def test_errors_of_the_pipeline_and_sizes_are_one_line_too(run, picture, capsys,
 
 
 def test_traceback_on_request(run, picture, capsys):
-    assert run("--image", picture, "--prompt", "a", "--strength", 2, "--traceback") == 1
+    assert run("--image", picture, "--prompt", "a", "--steps", 0, "--traceback") == 1
     assert "Traceback" in capsys.readouterr().err
 
 

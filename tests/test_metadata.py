@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +185,37 @@ def test_digest_of_a_tokenizer_or_vae_folder_sees_all_of_it(tmp_path):
     first = metadata.weights_sha256("a/hub-id", [tmp_path])
     (tmp_path / "vocab.json").write_text("2")
     assert metadata.weights_sha256("a/hub-id", [tmp_path]) != first
+
+
+@pytest.mark.parametrize("given", ["{home}/models--x/snapshots/0123abc", "~/models--x/snapshots/0123abc"])
+def test_a_snapshot_that_was_given_as_a_path_has_no_revision(tmp_path, monkeypatch, given):
+    """Path and revision together would be refused when the picture is repeated."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "models--x" / "snapshots" / "0123abc"
+    folder.mkdir(parents=True)
+    given = dict(model=given.format(home=tmp_path), revision=None, variant=None, dtype="float32")
+    found = metadata.provenance(folder, **given, resize="crop", background="white")
+    assert (found["model"], found["revision"]) == (str(folder), None)
+    found = metadata.provenance(folder, **given | {"model": "hub/x"}, resize="crop", background="white")
+    assert (found["model"], found["revision"]) == ("hub/x", "0123abc")
+
+
+@pytest.mark.parametrize(
+    ("lora", "wanted"),
+    [
+        ("a.safetensors", ("a.safetensors", 1.0)),
+        ("a.safetensors:-0.5", ("a.safetensors", -0.5)),
+        ("C:\\a.safetensors", ("C:\\a.safetensors", 1.0)),
+        (Path("b/a.safetensors"), ("b/a.safetensors", 1.0)),
+        (("a:0.3", 0.5), ("a:0.3", 0.5)),
+        ((Path("a"), 2), ("a", 2)),
+    ],
+)
+def test_loras_are_split_and_put_together_again(lora, wanted):
+    path, weight = metadata.split_lora(lora)
+    assert (path, weight) == wanted
+    text = metadata.with_absolute_path(path, weight)
+    assert os.path.isabs(text) and metadata.split_lora(text) == (os.path.abspath(path), weight)
 
 
 def test_versions_name_the_arithmetic():

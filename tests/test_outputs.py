@@ -1,5 +1,6 @@
 """File names are decided beforehand, are distinct, and hit no input."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,20 @@ def test_many_rows_make_several_sheets(tmp_path):
         sheet.add(_result("a", 0.5, "red", seed))
     assert sheet.write(tmp_path / "s.png") == [tmp_path / "s.png", tmp_path / "s_2.png"]
     assert Image.open(tmp_path / "s.png").height > 5 * Image.open(tmp_path / "s_2.png").height
+
+
+def test_a_sheet_is_whole_or_not_there(tmp_path, monkeypatch):
+    sheet, path = Sheet([Path("a")], [0.5], ""), tmp_path / "s.png"
+    sheet.add(_result("a", 0.5, "red"))
+    path.write_bytes(b"an earlier one")
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        sheet.write(path)
+    assert path.read_bytes() == b"an earlier one" and list(tmp_path.iterdir()) == [path]
 
 
 def test_strengths_of_their_own_share_one_column(tmp_path):

@@ -25,7 +25,7 @@ def analyse(results: Results) -> str:
 def table(results: Results, metric: str) -> np.ndarray:
     """Values [strengths, pictures, seeds] of the pictures that have all of them."""
     strengths, seeds = results.distinct("strength"), results.distinct("seed")
-    found = {(row["strength"], row["image"], row["seed"]): row[metric] for row in results.rows}
+    found = {(row["strength"], row["image"], row["seed"]): row[metric] for row in results.rows if metric in row}
     images = [
         image for image in results.distinct("image") if all((s, image, n) in found for s in strengths for n in seeds)
     ]

@@ -90,7 +90,7 @@ def save_component(
 
     Args:
       model: with ``config``, of a class that has a key table.
-      folder: of the component; made if need be. Weights of the same variant in it are replaced.
+      folder: of the component; made if need be. Weights of the same variant in it are replaced, and Orbax's.
       dtype: of the tensors in the file; None keeps each parameter's.
       variant: tag in the weights' file names, e.g. ``"fp16"``.
       max_shard_size: bytes per file; None for a single file.

@@ -12,11 +12,16 @@ import numpy as np
 from img2img_jax.file_digest import file_sha256
 
 
-def weight_digests(folder: str | Path) -> dict[str, str]:
-    """SHA-256 of every safetensors file in a checkpoint's folder, by its path below that folder, sorted."""
-    folder = Path(folder)
-    files = sorted(folder.glob("**/*.safetensors"))
-    return {file.relative_to(folder).as_posix(): file_sha256(file) for file in files}
+def weight_digests(checkpoint: str | Path) -> dict[str, str]:
+    """SHA-256 of every safetensors file in a checkpoint's folder, by its path below that folder, sorted.
+
+    Of a checkpoint that is one file: that file's, by its name.
+    """
+    checkpoint = Path(checkpoint)
+    if checkpoint.is_file():
+        return {checkpoint.name: file_sha256(checkpoint)}
+    files = sorted(checkpoint.glob("**/*.safetensors"))
+    return {file.relative_to(checkpoint).as_posix(): file_sha256(file) for file in files}
 
 
 def tree_digest(tree: Any) -> str:

@@ -13,9 +13,8 @@ from img2img_jax.checkpoints.errors import CheckpointError
 from img2img_jax.checkpoints.json_file import read_json, write_json
 from img2img_jax.checkpoints.key_table import key_table
 from img2img_jax.checkpoints.parameters import key_of
+from img2img_jax.checkpoints.weight_files import ORBAX_FOLDER, WeightNames, remove_weights
 from img2img_jax.types import DType
-
-_FOLDER = "orbax"
 
 
 def save_orbax(model: nnx.Module, folder: str | Path) -> None:
@@ -23,7 +22,8 @@ def save_orbax(model: nnx.Module, folder: str | Path) -> None:
 
     Args:
       model: with ``config``, of a class that has a key table.
-      folder: of the component; made if need be. An older save in it is replaced.
+      folder: of the component; made if need be. Older weights in it are replaced, safetensors included (of variants,
+        such as "fp16", only Orbax's).
 
     Raises:
       CheckpointError: no key table for the class.
@@ -34,7 +34,9 @@ def save_orbax(model: nnx.Module, folder: str | Path) -> None:
     _, parameters = split(model)
     (folder / "config.json").unlink(missing_ok=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder / _FOLDER, {key_of(path): p[...] for path, p in parameters}, force=True)
+        checkpointer.save(folder / ORBAX_FOLDER, {key_of(path): p[...] for path, p in parameters}, force=True)
+    # Before the configuration, without which neither loads: of the two, never one that is out of date.
+    remove_weights(folder, WeightNames(stem=table.stem))
     write_json(folder / "config.json", {**model.config.to_dict(), **table.config})
 
 
@@ -56,15 +58,17 @@ def restore_orbax(
 
     folder = Path(folder).absolute()
     graph, parameters = split(abstract(model_class, read_json(folder / "config.json"), folder, jnp.dtype(dtype)))
-    if not (folder / _FOLDER).is_dir():
-        raise CheckpointError(f"{folder} holds no {_FOLDER} folder; was it written by save()? load it otherwise")
+    if not (folder / ORBAX_FOLDER).is_dir():
+        raise CheckpointError(f"{folder} holds no {ORBAX_FOLDER} folder; was it written by save()? load it otherwise")
     wanted = {
         key_of(path): jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=sharding(path, p.shape)) for path, p in parameters
     }
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            values = checkpointer.restore(folder / _FOLDER, wanted)
+            values = checkpointer.restore(folder / ORBAX_FOLDER, wanted)
     except Exception as error:  # what the library raises changes with its releases
-        raise CheckpointError(f"{folder / _FOLDER} cannot be restored ({type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            f"{folder / ORBAX_FOLDER} cannot be restored ({type(error).__name__}: {error})"
+        ) from error
     filled = [(path, p.replace(values[key_of(path)])) for path, p in parameters]
     return nnx.merge(graph, nnx.from_flat_state(filled))

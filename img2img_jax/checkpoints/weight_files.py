@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from img2img_jax.checkpoints.safetensors_file import (
     stored_tensors,
     write_safetensors,
 )
+
+ORBAX_FOLDER = "orbax"
+"""In a component's folder: weights written by ``save_orbax``."""
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 
@@ -104,15 +108,14 @@ def save_weights(
 ) -> None:
     """Writes one file, or shards of at most ``max_shard_size`` bytes with an index, and then ``config.json``.
 
-    Removes what they replace. The order is such that a crash leaves the old component, the new one, or a folder that
-    does not load; never a mixture of both that does.
+    Removes what they replace, weights by Orbax included. The order is such that a crash leaves the old component, the
+    new one, or a folder that does not load; never a mixture of both that does.
     """
     shards = _shards(tensors, max_shard_size)
     index, described = folder / names.index, folder / "config.json"
     if len(shards) == 1:
         written = {names.single}
         write_safetensors(folder / names.single, tensors, before=lambda: described.unlink(missing_ok=True))
-        index.unlink(missing_ok=True)  # loaders look for an index first
     else:
         described.unlink(missing_ok=True)
         index.unlink(missing_ok=True)
@@ -124,11 +127,18 @@ def save_weights(
             weight_map |= dict.fromkeys(keys, name)
         total = sum(tensor.nbytes for tensor in tensors.values())
         write_json(index, {"metadata": {"total_size": total}, "weight_map": weight_map})
-        written = set(weight_map.values())
-    for file in folder.iterdir():
-        if names.is_shard(file.name) and file.name not in written:
-            file.unlink()
+        written = {names.index, *weight_map.values()}
+    remove_weights(folder, names, keep=written)
+    if (folder / ORBAX_FOLDER).exists():
+        shutil.rmtree(folder / ORBAX_FOLDER)
     write_json(described, config)
+
+
+def remove_weights(folder: Path, names: WeightNames, keep: Collection[str] = ()) -> None:
+    """Deletes a component's weights of one variant, index and all, but for the files named in ``keep``."""
+    for file in list(folder.iterdir()):
+        if (file.name in (names.index, names.single) or names.is_shard(file.name)) and file.name not in keep:
+            file.unlink(missing_ok=True)
 
 
 def _shards(tensors: Mapping[str, PendingTensor], max_bytes: int | None) -> list[list[str]]:

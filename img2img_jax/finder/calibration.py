@@ -84,7 +84,7 @@ class Calibration:
           metric: whose values they have. It may rise or fall with strength.
           round_trip: the mean at change 0; by default that of the rows whose ``reference`` is "VAE round trip".
           text_to_image: the mean at change 1; by default that of the rows of reference "text-to-image", or else of
-            those of strength 1.
+            those that ``is_text_to_image``.
           weights_sha256: of the model, to be kept in ``made_with``.
 
         Raises:
@@ -96,7 +96,7 @@ class Calibration:
         low = round_trip if round_trip is not None else _reference(rows, ROUND_TRIP, metric)
         high = text_to_image if text_to_image is not None else _reference(rows, TEXT_TO_IMAGE, metric)
         if high is None:
-            high = _mean([row for row in samples if row["strength"] == 1], metric)[0]
+            high = _mean([row for row in samples if is_text_to_image(row)], metric)[0]
         for name, end, what in (("round_trip", low, ROUND_TRIP), ("text_to_image", high, TEXT_TO_IMAGE)):
             if end is None or not math.isfinite(end):
                 raise ValueError(f"no finite {metric} of the {what} in the rows; add reference rows, or give {name}")
@@ -186,6 +186,14 @@ class Calibration:
             return cls(**knots, **fields)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: no calibration that can be read ({error}); fit it again") from error
+
+
+def is_text_to_image(row: Row) -> bool:
+    """Whether a row knows nothing of its picture: of strength 1, and not with ``noise_at_one="leak"``.
+
+    A row that does not say where it started counts as one from pure noise.
+    """
+    return row["strength"] == 1 and row.get("start", {}).get("pure", True)
 
 
 def _rising(strengths: np.ndarray, changes: np.ndarray, counts: np.ndarray) -> list[tuple[float, float]]:

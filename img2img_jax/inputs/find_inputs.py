@@ -25,8 +25,8 @@ def find_inputs(path: str | os.PathLike, prompt: str | None = None) -> list[Inpu
       path: a picture; a folder; a list of pictures (.jsonl or .csv); or PIE-Bench's mapping_file.json (see
         `inputs.pie_bench`). A list has one object or row a picture, with "file_name", relative to the list's folder,
         "prompt" or "text", and if need be the other fields of `Input`. A folder's `metadata.jsonl` (the imagefolder
-        convention) is such a list; pictures it does not mention follow by name. Hidden files and subfolders are passed
-        over.
+        convention) is such a list; pictures it does not mention, be it as a mask or a reference, follow by name. Hidden
+        files and subfolders are passed over.
       prompt: used for all of them instead of the list's.
 
     Raises:
@@ -51,7 +51,7 @@ def _file(path: Path) -> list[Input]:
 
 def _folder(path: Path) -> list[Input]:
     listed = _listed(path / MANIFEST) if (path / MANIFEST).exists() else []
-    known = {item.path for item in listed}
+    known = {file for item in listed for file in (item.path, item.mask, item.reference)}
     others = sorted(
         file
         for file in path.iterdir()

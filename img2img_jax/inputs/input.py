@@ -51,5 +51,5 @@ def input_of(fields: Mapping[str, Any], folder: Path) -> Input:
     for key, text in texts.items():
         if not isinstance(text, str | None):
             raise ValueError(f"{key} {text!r} is no text; put it in quotes")
-    files = {key: folder / texts.pop(key) for key in ("mask", "reference") if texts[key] is not None}
+    files = {key: folder / os.path.normpath(texts.pop(key)) for key in ("mask", "reference") if texts[key] is not None}
     return Input(path=folder / os.path.normpath(name), **(texts | files))

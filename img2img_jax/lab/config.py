@@ -69,7 +69,8 @@ def experiment_config(name: str, size: str = "", *changes: Mapping[str, Any]) ->
       ``batch_size`` is then only how many are measured and written together. 0 for whole batches.
     - ``mesh``: ``fsdp`` and ``tensor``, as ``make_mesh`` takes them for the devices of each host; batches are split
       over the rest.
-    - ``model``: arguments of ``Img2ImgPipeline.from_pretrained``; no path for the embedded model.
+    - ``model``: arguments of ``Img2ImgPipeline.from_pretrained``; no path for the embedded model. ``loras`` may also be
+      texts ``path:weight``, as the command takes them.
     - ``metrics``: names; all that can be computed, if there are none. ``clip``, ``lpips``, ``dino``: their networks.
     - ``reference_lines``: whether to measure the VAE's round trip and unrelated pictures as well.
 

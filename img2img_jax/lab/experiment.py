@@ -63,10 +63,10 @@ class Experiment:
     def __init__(self, config: ConfigDict, workdir: str | Path, *, host: Host = ALONE):
         self.config, self.workdir, self.host = config, Path(workdir), host
         self.inputs = gather_inputs(config, self.workdir)
-        model = {name: value for name, value in config.model.items() if value}
-        path = model.pop("path", EMBEDDED_MODEL)
+        model = {name: value or None for name, value in config.model.items()}
+        path, loras = model.pop("path"), [metadata.split_lora(lora) for lora in model.pop("loras") or ()]
         self.mesh = make_mesh(devices=jax.local_devices(), **config.mesh)
-        self._pipe = Img2ImgPipeline.from_pretrained(path, mesh=self.mesh, **model)
+        self._pipe = Img2ImgPipeline.from_pretrained(path or EMBEDDED_MODEL, mesh=self.mesh, loras=loras, **model)
         self.pipe = SharedEncodings(self._pipe)
         slots = config.slots_per_device
         self._maker = Engine(self._pipe, slots_per_device=slots) if slots else self.pipe
@@ -79,8 +79,9 @@ class Experiment:
         )
         self.provenance = metadata.provenance(
             self._pipe.folder,
-            **{name: None for name in ("model", "revision", "variant")}
-            | {("model" if name == "path" else name): value for name, value in config.model.items() if value},
+            model=path,
+            loras=[metadata.with_absolute_path(*lora) for lora in loras],
+            **model,
             resize=config.resize,
             background=config.background,
         )
@@ -93,7 +94,7 @@ class Experiment:
           the results; None on all of several hosts but the first, which has them.
 
         Raises:
-          ValueError: the work directory holds another run.
+          ValueError: the work directory holds another run, or a metric was named that no input can have.
           HostDied: another host has stopped.
         """
         evaluate = self._evaluator()
@@ -104,7 +105,7 @@ class Experiment:
             self.plan,
             self.workdir,
             provenance=self.provenance,
-            manifest=make_manifest(self._pipe.folder),
+            manifest=self._manifest(),
             evaluate=evaluate,
             config=json.loads(self.config.to_json()),
             host=self.host,
@@ -163,6 +164,17 @@ class Experiment:
     def _scheduler(self, name: str | None) -> Scheduler:
         verbatim = self._pipe.unet.config.takes_sizes
         return Scheduler.from_config(self._pipe.scheduler_config, name, verbatim=verbatim)
+
+    def _manifest(self) -> dict[str, Any]:
+        config = self.config
+        return make_manifest(
+            self._pipe.folder,
+            vae=config.model.vae,
+            loras=[path for path, _ in map(metadata.split_lora, config.model.loras)],
+            clip=config.clip or EMBEDDED_CLIP,
+            lpips=config.lpips,
+            dino=config.dino,
+        )
 
     def _evaluator(self) -> Evaluator:
         config = self.config

@@ -11,11 +11,12 @@ import numpy as np
 
 from img2img_jax import images, sweep
 from img2img_jax.checkpoints.atomic import replacing
-from img2img_jax.finder.calibration import ROUND_TRIP, TEXT_TO_IMAGE
+from img2img_jax.finder.calibration import ROUND_TRIP, TEXT_TO_IMAGE, is_text_to_image
 from img2img_jax.runs import Plan, SharedEncodings
 from img2img_jax.runs.plan import Trial, read_pixels
 from img2img_jax.runs.records import Row
-from img2img_jax.runs.run import Evaluate, measure, pixels_sha256
+from img2img_jax.runs.run import measure, pixels_sha256
+from img2img_jax.runs.suited import Evaluate, suited
 
 UNRELATED = "unrelated pictures"
 LINES = (ROUND_TRIP, TEXT_TO_IMAGE, UNRELATED)
@@ -27,7 +28,8 @@ def reference_rows(
     """Rows with the name of their line as "reference", numbered after those of the plan.
 
     - the VAE's round trip, per picture and seed: as near to its input as any strength above 0 can come;
-    - text-to-image, the rows of strength 1: what the prompt and the seed give without the picture;
+    - text-to-image, the rows of strength 1: what the prompt and the seed give without the picture; none of those
+      that ``noise_at_one="leak"`` began from it;
     - unrelated pictures, each input beside the next one of its size: as far away as any picture is.
 
     Args:
@@ -40,7 +42,7 @@ def reference_rows(
         return pipe.round_trip(pixels, [trial.sample.seed for trial in trials], vae_tile_size=tile_size)
 
     made = [*_measured(ROUND_TRIP, round_trip, plan, workdir, evaluate)]
-    made += [row | {"reference": TEXT_TO_IMAGE} for row in rows if row.get("strength") == 1 and "metrics" in row]
+    made += [row | {"reference": TEXT_TO_IMAGE} for row in rows if "metrics" in row and is_text_to_image(row)]
     made += _measured(UNRELATED, _Next(plan), _first_seed(plan), workdir, evaluate)
     first = len(rows)
     return [row | {"index": first + place} for place, row in enumerate(made)]
@@ -87,7 +89,8 @@ def _measured(
             sweep.Result(sample=dataclasses.replace(trial.sample, pixels=source), picture=picture, parameters=None)
             for trial, source, picture in zip(trials, pixels, images.to_pil(pictures), strict=True)
         ]
-        values = measure(evaluate, list(zip(trials, results, strict=True)), batch.size)
+        possible = suited(evaluate, trials[0], latents=False)
+        values = measure(possible, list(zip(trials, results, strict=True)), batch.size)
         for place, (trial, result) in enumerate(zip(trials, results, strict=True)):
             yield {
                 "reference": name,

@@ -124,15 +124,26 @@ class Evaluator:
         size, images = len(source), dict(source=source, output=output)
         if self.mesh is not None:
             images, given = ({name: self._spread(values) for name, values in each.items()} for each in (images, given))
+        obstacles = self.obstacles(**images, **given)
+        if self.names is not None and obstacles:
+            raise ValueError(next(iter(obstacles.values())))
         comparison = Comparison(**images, networks=self._networks, **given)
-        chosen = []
-        for metric in METRICS.values() if self.names is None else (METRICS[name] for name in self.names):
-            obstacle = metric.obstacle(comparison)
-            if obstacle is None:
-                chosen.append(metric)
-            elif self.names is not None:
-                raise ValueError(obstacle)
-        return {metric.name: metric.compute(comparison)[:size] for metric in chosen}
+        chosen = [name for name in self._wanted if name not in obstacles]
+        return {name: METRICS[name].compute(comparison)[:size] for name in chosen}
+
+    @property
+    def _wanted(self) -> Sequence[str]:
+        return list(METRICS) if self.names is None else self.names
+
+    def obstacles(self, **given: Any) -> dict[str, str]:
+        """Why metrics cannot be computed, with the remedies, by the names of these metrics.
+
+        Args:
+          given: source, output and whatever else a call would get. Only shapes matter, and what is None.
+        """
+        comparison = Comparison(networks=self._networks, **given)
+        found = {name: METRICS[name].obstacle(comparison) for name in self._wanted}
+        return {name: obstacle for name, obstacle in found.items() if obstacle is not None}
 
     def _spread(self, values: Any) -> Any:
         """An array on the mesh, or texts, filled up alike."""

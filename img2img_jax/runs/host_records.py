@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from img2img_jax.hosts import Host
-from img2img_jax.runs.records import Records
+from img2img_jax.runs.records import PICTURES, Records, remove_unfinished
 
 FOLDER = "hosts"
-PICTURES = ("images", "references")
 BEAT, PATIENCE = 5.0, 120.0
 """Seconds between two signs of life, and without one until a host counts as dead."""
 
@@ -41,9 +40,9 @@ class HostRecords(Records):
         """Whether any host, in this launch or an earlier one, has made a part."""
         return super().has(part) or any(self.workdir.glob(f"{FOLDER}/*/rows/{part}.jsonl"))
 
-    def _leftovers(self) -> list[Path]:
-        """Its own; those of others may be files that they are writing."""
-        return list(self._written.glob(".*"))
+    def _remove_leftovers(self) -> None:
+        """Removes its own; those of others may be files that they are writing."""
+        remove_unfinished(self._written, ".*")
 
     def gather(self, parts: Mapping[str, int]) -> None:
         """On host 0: waits until all parts are there, and puts them together.
@@ -67,8 +66,7 @@ class HostRecords(Records):
             time.sleep(min(1.0, BEAT / 4))
         collect(self.workdir)
         # Pictures are all there: what is still half written, a killed host has left.
-        for leftover in [path for pattern in PICTURES for path in self.workdir.glob(f"{pattern}/.*")]:
-            leftover.unlink()
+        remove_unfinished(self.workdir, *(f"{folder}/.*" for folder in PICTURES))
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from img2img_jax import metadata
-from img2img_jax.checkpoints import weight_digests
+from img2img_jax.checkpoints import resolve, weight_digests
 from img2img_jax.file_digest import file_sha256
 
 
-def make_manifest(folder: str | Path) -> dict[str, Any]:
-    """Facts that decide on the bits of a picture, but for the trial's own knobs.
+def make_manifest(checkpoint: str | Path, **others: str | Path | Sequence[str | Path] | None) -> dict[str, Any]:
+    """Facts that decide on the bits of a picture and on its metrics, but for the trial's own knobs.
 
     Args:
-      folder: where the checkpoint's files lie on this machine.
+      checkpoint: where its files lie on this machine: a folder, or a single file.
+      others: paths or hub ids of all other weights by what they are: ``loras``, a ``vae`` in place of the checkpoint's,
+        the networks of metrics. Empty for none.
+
+    Raises:
+      CheckpointError: one of ``others`` is neither on this machine nor on the hub.
     """
     import jax
 
@@ -28,8 +34,20 @@ def make_manifest(folder: str | Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": metadata.package_versions(),
         "devices": {"kind": devices[0].device_kind, "count": len(devices), "platform": devices[0].platform},
-        "weights": weight_digests(folder),
+        "weights": weight_digests(checkpoint),
+        "other_weights": {name: digests for name, given in others.items() if (digests := _digests(given))},
     }
+
+
+def _digests(given: str | Path | Sequence[str | Path] | None) -> list[dict[str, str]]:
+    """``weight_digests`` of each path or hub id."""
+    paths = [given] if isinstance(given, str | Path) else given or ()
+    return [weight_digests(_on_this_machine(path)) for path in paths if path]
+
+
+def _on_this_machine(path_or_hub_id: str | Path) -> Path:
+    path = Path(path_or_hub_id).expanduser()
+    return path if path.exists() else resolve(path_or_hub_id)  # which refuses files that LoRAs may be
 
 
 def _code_sha256() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from img2img_jax import images, sweep
+from img2img_jax.diffusion.strength import per_sample
 from img2img_jax.file_digest import file_sha256
 from img2img_jax.inputs import Input, read_mask
 
@@ -162,7 +163,7 @@ def make_plan(
         takes per sample alone; strengths are mixed.
 
     Raises:
-      ValueError: nothing to do, or a knob with two equal values.
+      ValueError: nothing to do, a knob with two equal values, or a strength that is not in [0, 1].
     """
     knobs = dict(inputs=inputs, strengths=strengths, seeds=seeds)
     if callable(settings):
@@ -172,6 +173,7 @@ def make_plan(
     for name, values in knobs.items():
         if not len(values) or (name != "inputs" and len(set(values)) < len(values)):
             raise ValueError(f"{name} {list(values)} must be one or more values, each once")
+    per_sample(strengths)  # now, not when their batch has come
     cells = _cells(settings, strengths)
     trials, failures, index = [], [], 0
     for item in inputs:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ from img2img_jax.checkpoints import keep_json
 from img2img_jax.checkpoints.atomic import replacing
 
 Row = Mapping[str, Any]
+FILES = ("config.json", "manifest.json", "rows.jsonl")
+PICTURES = ("images", "references")
+FOLDERS = ("rows", *PICTURES, "plots", "inputs/*")
+"""What a run, and an experiment around it, write in a work directory."""
+_UNFINISHED = re.compile(r"\..+\.([a-z0-9_]{8}|unfinished)")
+"""Names under which `checkpoints.atomic.replacing` and `metadata.write_png` write."""
 
 
 class Records:
@@ -37,16 +44,16 @@ class Records:
           ValueError: the directory holds another run, or one made with other code, weights, libraries or devices; the
             message says what differs.
         """
-        self._parts.mkdir(parents=True, exist_ok=True)
-        self._written.mkdir(parents=True, exist_ok=True)
-        for leftover in self._leftovers():
-            leftover.unlink()
         self._agree("config.json", config)
         self._agree("manifest.json", manifest)
+        # Not before it is known that the folder is this run's.
+        self._parts.mkdir(parents=True, exist_ok=True)
+        self._written.mkdir(parents=True, exist_ok=True)
+        self._remove_leftovers()
 
-    def _leftovers(self) -> list[Path]:
-        """What a killed writer may have left."""
-        return [leftover for pattern in (".*.json*", "*/.*", "inputs/*/.*") for leftover in self.workdir.glob(pattern)]
+    def _remove_leftovers(self) -> None:
+        """Removes what a killed writer may have left."""
+        remove_unfinished(self.workdir, *(f".{name}.*" for name in FILES), *(f"{folder}/.*" for folder in FOLDERS))
 
     def _agree(self, name: str, values: Mapping[str, Any]) -> None:
         """Writes a file of facts about the run; if it is there, it must say the same but for the commit."""
@@ -84,6 +91,13 @@ class Records:
 
     def _part(self, part: str) -> Path:
         return self._parts / f"{part}.jsonl"
+
+
+def remove_unfinished(workdir: Path, *patterns: str) -> None:
+    """Removes files that match one of the patterns and have the names of unfinished ones: what a killed writer left."""
+    for path in [path for pattern in patterns for path in workdir.glob(pattern)]:
+        if _UNFINISHED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink()
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

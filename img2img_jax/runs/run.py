@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from img2img_jax.runs.host_records import HostRecords, collect
 from img2img_jax.runs.in_flight import Rendered, in_flight
 from img2img_jax.runs.plan import Plan, PlannedBatch, Trial, read_pixels
 from img2img_jax.runs.records import Records, Row
-
-Evaluate = Callable[..., Mapping[str, Any]]
+from img2img_jax.runs.suited import Evaluate, check_metrics, suited
 
 
 def run(
@@ -51,15 +50,17 @@ def run(
       manifest: from `make_manifest`; a run goes on only with the same code, weights, libraries and devices.
       evaluate: `metrics.Evaluator`, or anything called with source, output (float [B,H,W,3]) and `prompt` that returns
         values [B] by name. It gets `source_prompt`, `mask` (bool [B,H,W]), `source_latents` and `output_latents` as
-        well where inputs and pipeline (`SharedEncodings`) give them.
+        well where inputs and pipeline (`SharedEncodings`) give them. Inputs that cannot have a metric that an Evaluator
+        names, being too small or without a mask, go without, and a warning says so.
       config: what the plan was made from, to be kept in `config.json`.
       host: the place of this process among several that run the same plan in the same (shared) directory, each for the
         batches that are its own. Host 0 waits for the others and returns all rows, the others return none.
 
     Raises:
-      ValueError: the directory holds another run.
+      ValueError: the directory holds another run, or no input can have a metric that was named.
       HostDied: on host 0, another host has stopped; what it has not made is made when the run is started again.
     """
+    check_metrics(evaluate, plan)
     workdir = Path(workdir)
     records = Records(workdir) if host.count == 1 else HostRecords(workdir, host)
     sizes = {"trials": len(plan.trials), "batches": len(plan.batches), "failed_inputs": len(plan.failures)}
@@ -108,7 +109,7 @@ def _rows(number: int, batch: PlannedBatch, rendered: Sequence[Rendered], workdi
             )
         else:
             made.append((trial, result))
-    values = measure(evaluate, made, batch.size)
+    values = measure(suited(evaluate, batch.trials[0]), made, batch.size)
     rows = []
     for place, (trial, result) in enumerate(made):
         file = f"images/{trial.index:06d}_{trial.id}.png"

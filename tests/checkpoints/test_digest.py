@@ -19,6 +19,11 @@ def test_digests_of_weights_by_path(tmp_path):
     }
 
 
+def test_the_digest_of_a_checkpoint_that_is_one_file(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(b"abc")
+    assert weight_digests(tmp_path / "m.safetensors") == {"m.safetensors": hashlib.sha256(b"abc").hexdigest()}
+
+
 def test_digests_of_arrays_see_names_kinds_shapes_and_values():
     trees = [{"a": np.zeros(2)}, {"b": np.zeros(2)}, {"a": np.zeros(2, np.float32)}, {"a": np.zeros((2, 1))}]
     trees += [{"a": np.array([0.0, 1.0])}, {"a": np.zeros(2, jnp.bfloat16)}, {"a": np.zeros(())}, {}]

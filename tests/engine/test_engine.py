@@ -24,6 +24,7 @@ def as_call(job):
     return arguments | {"prompt": [job.prompt] * 2, "image": np.stack([job.image] * 2)}
 
 
+@pytest.mark.usefixtures("alike_rows")
 def test_a_result_depends_on_its_job_alone(engine, pipe, jobs, hashes):
     """Not on the other jobs, nor on their number or order, nor on what the engine did before."""
     wanted = hashes(engine, jobs, output_type="np")

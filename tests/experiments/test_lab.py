@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from img2img_jax import Img2ImgPipeline
+from img2img_jax.checkpoints import weight_digests
 from img2img_jax.lab import Results, plots
 from img2img_jax.lab.experiment import Experiment, present
-from img2img_jax.lab.reference_lines import LINES
+from img2img_jax.lab.reference_lines import LINES, ROUND_TRIP, UNRELATED
 from img2img_jax.metrics import Evaluator
+from img2img_jax.metrics.clip_features import EMBEDDED_CLIP
 from img2img_jax.testing.tiny import tiny_pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +99,45 @@ def test_pictures_are_measured_on_the_devices_that_make_them(pipe, tmp_path, mon
     assert given["mesh"] is pipe.mesh
 
 
+def test_loras_are_given_as_pairs_or_as_the_command_takes_them(pipe, tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(Img2ImgPipeline, "from_pretrained", lambda path, **options: given.update(options) or pipe)
+    (tmp_path / "a.safetensors").write_bytes(b"a")
+    config, a = tiny("strength_sweep"), str(tmp_path / "a.safetensors")
+    config.model.loras = ((a, 0.5), f"{a}:0.8", a)
+    experiment = Experiment(config, tmp_path / "run")
+    assert given["loras"] == [(a, 0.5), (a, 0.8), (a, 1.0)]
+    assert experiment.provenance["loras"] == (f"{a}:0.5", f"{a}:0.8", f"{a}:1.0")
+    assert experiment.provenance["model"] is None and experiment.provenance["dtype"] == "float32"
+
+
+def test_the_manifest_has_the_weights_of_loras_and_judges(tmp_path):
+    for name in ("lora", "vae", "lpips", "dino"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    config, file = tiny("strength_sweep"), lambda name: str(tmp_path / f"{name}.safetensors")
+    config.model.update(loras=(f"{file('lora')}:0.5",), vae=file("vae"))
+    config.update(lpips=(file("lpips"),), dino=file("dino"))
+    weights = Experiment(config, tmp_path / "run")._manifest()["other_weights"]
+    assert weights == {
+        "vae": [weight_digests(file("vae"))],
+        "loras": [weight_digests(file("lora"))],
+        "clip": [weight_digests(EMBEDDED_CLIP)],
+        "lpips": [weight_digests(file("lpips"))],
+        "dino": [weight_digests(file("dino"))],
+    }
+
+
+def test_reference_lines_have_what_they_can(tmp_path, monkeypatch):
+    """Strength 1 is no text-to-image if it began from the picture, and rows of the lines have no latents."""
+    monkeypatch.setattr(Evaluator, "load", lambda *_, **__: Evaluator({"clip": Texts()}, ["l1", "latent_mse"]))
+    config = tiny("strength_sweep")
+    config.update(strengths=(0.5,), seeds=(0,), max_inputs=2, settings={"noise_at_one": ("leak",)})
+    results = Experiment(config, tmp_path).run()
+    assert {row["strength"] for row in results.rows if "latent_mse" in row} == {0.5, 1.0}
+    assert {row["reference"] for row in results.references} == {ROUND_TRIP, UNRELATED}
+    assert all("l1" in row and "latent_mse" not in row for row in results.references)
+
+
 def test_solvers_and_modes_do_equal_work(tmp_path):
     experiment = Experiment(tiny("solver_and_steps"), tmp_path)
     scheduler = experiment._scheduler
@@ -153,6 +194,14 @@ def test_the_curve_falls(tmp_path):
     ]
     results = Results(folder=tmp_path, rows=rows, references=[], failures=[], metrics=["ssim", "l1"])
     assert [analysis.rank_correlation(results, metric) for metric in results.metrics] == [-1, -1]
+
+
+def test_pictures_without_a_metric_have_no_part_in_its_variance(tmp_path):
+    analysis = load(ROOT / "experiments" / "seed_variance" / "analysis.py")
+    cells = [(image, s, n) for image in "ab" for s in (0.0, 1.0) for n in (0, 1)]
+    rows = [dict(image=image, strength=s, seed=n, **({"ssim": s + n} if image == "a" else {})) for image, s, n in cells]
+    results = Results(folder=tmp_path, rows=rows, references=[], failures=[], metrics=["ssim"])
+    assert analysis.table(results, "ssim").tolist() == [[[0, 1]], [[1, 2]]]
 
 
 def test_variance_is_shared_out():

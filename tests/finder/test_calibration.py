@@ -97,6 +97,14 @@ def test_strength_1_stands_in_for_text_to_image_and_0_has_no_say():
     assert Calibration.fit(rows, "l1", round_trip=0.1, text_to_image=0.6).text_to_image == 0.6
 
 
+def test_strength_1_that_began_from_the_picture_does_not_stand_in():
+    rows = [{"strength": s, "metrics": {"l1": s / 2}} for s in (0, 0.5)]
+    leak, pure = ({"strength": 1, "metrics": {"l1": l1}, "start": {"pure": l1 == 0.6}} for l1 in (0.4, 0.6))
+    assert Calibration.fit([*rows, leak, pure], "l1", round_trip=0.1).text_to_image == 0.6
+    with pytest.raises(ValueError, match="no finite l1 of the text-to-image .* or give text_to_image"):
+        Calibration.fit([*rows, leak], "l1", round_trip=0.1)
+
+
 def test_infinite_values_are_passed_over():
     rows = rows_of([(0.5, 0.5)])
     infinite = {"strength": 0.5, "metrics": {"ssim": "inf"}}

@@ -44,6 +44,17 @@ def test_manifest_gives_order_prompts_and_subfolders(folder):
     assert {prompt for _, prompt in _found(folder, "")} == {""}  # a given prompt wins, even an empty one
 
 
+def test_masks_and_references_of_a_folder_are_no_inputs(folder):
+    """A picture that has a line of its own is one, whatever else it serves as."""
+    files = {"mask": "./a.JPG", "reference": "sub/../c.webp"}
+    _write(folder, {"file_name": "b.png", "prompt": "b"} | files)
+    assert _found(folder) == [("b.png", "b")]
+    (item,) = find_inputs(folder)
+    assert (item.mask, item.reference) == (folder / "a.JPG", folder / "c.webp")
+    _write(folder, {"file_name": "b.png", "prompt": "b"} | files, {"file_name": "c.webp", "prompt": "c"})
+    assert _found(folder) == [("b.png", "b"), ("c.webp", "c")]
+
+
 def test_manifest_may_name_a_missing_picture(folder):
     """It is found out, and reported, when the picture is opened."""
     _write(folder, {"file_name": "gone.png", "prompt": "x"})

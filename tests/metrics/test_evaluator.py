@@ -34,6 +34,12 @@ def test_a_metric_asked_for_by_name_must_be_possible(name, needs):
         Evaluator({}, [name])(IMAGES, IMAGES)
 
 
+def test_obstacles_are_told_without_computing_anything():
+    blank = np.broadcast_to(np.uint8(0), (1, 16, 16, 3))
+    found = Evaluator({}, ["l1", "ms_ssim", "lpips_vgg"]).obstacles(source=blank, output=blank)
+    assert list(found) == ["ms_ssim", "lpips_vgg"] and "161 pixels a side, not 16" in found["ms_ssim"]
+
+
 def test_unknown_names_are_refused_before_networks_load():
     with pytest.raises(ValueError, match="'ssmi' is not known; choose from l1, "):
         Evaluator({}, ["l1", "ssmi"])

@@ -129,6 +129,19 @@ def test_undisturbed_hosts_leave_what_one_would(undisturbed, on_hosts, tmp_path)
     assert files(tmp_path / "many") == undisturbed
 
 
+def test_a_host_removes_what_it_left_unfinished_and_nothing_else(tmp_path):
+    from img2img_jax.hosts import Host
+    from img2img_jax.runs.host_records import HostRecords
+
+    names = ("0/.gitignore", "0/.0.jsonl.abcdefgh", "1/.0.jsonl.abcdefgh")
+    paths = [tmp_path / "hosts" / f"00{name[0]}" / "rows" / name[2:] for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    HostRecords(tmp_path, Host(index=0, count=2)).open({}, {})
+    assert [path.exists() for path in paths] == [True, False, True]
+
+
 def test_a_host_that_never_came_is_found_too(tmp_path, folder, monkeypatch):
     from img2img_jax.hosts import Host
     from img2img_jax.runs import HostDied, host_records

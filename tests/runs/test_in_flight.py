@@ -57,6 +57,7 @@ def dying(after):
     return evaluate
 
 
+@pytest.mark.usefixtures("alike_rows")
 def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(folder, tmp_path, pipe):
     plan = plan_of(folder)
     engine = Engine(pipe, slots_per_device=2)

@@ -89,6 +89,14 @@ def test_the_hash_knows_every_argument(folder):
     assert len({same, *(other.sha256 for other in others)}) == 8
 
 
+@pytest.mark.parametrize(("value", "message"), [(1.5, "1.5 at index 1 is not in"), (float("nan"), "nan at index 1")])
+def test_strengths_out_of_range_are_refused_before_the_run(folder, value, message):
+    with pytest.raises(ValueError, match=f"strength {message}"):
+        plan(folder, strengths=[0.5, value])
+    with pytest.raises(ValueError, match=f"strength {message}"):
+        plan(folder, strengths=[0.5, value], settings=lambda strength: [Settings()])
+
+
 @pytest.mark.parametrize("knob", [dict(strengths=[]), dict(seeds=[1, 1]), dict(settings=[])])
 def test_empty_and_repeated_knobs_are_refused(folder, knob):
     with pytest.raises(ValueError, match=f"{next(iter(knob))} .* must be one or more values, each once"):

@@ -10,8 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from absl import logging
+from PIL import Image
 
 from img2img_jax import images, metadata
+from img2img_jax.checkpoints import CheckpointError
+from img2img_jax.file_digest import file_sha256
 from img2img_jax.inputs import find_inputs
 from img2img_jax.metrics import Evaluator
 from img2img_jax.runs import Records, Sizing, make_manifest, make_plan, run, verify
@@ -167,6 +171,37 @@ def test_another_commit_of_the_same_code_may_go_on(folder, tmp_path):
     run(HELPERS.Painter(), plan(folder), tmp_path, **(GIVEN | {"manifest": HELPERS.MANIFEST | {"git_commit": "56"}}))
 
 
+UNFINISHED = (".config.json.ab_d3f9h", "rows/.1.jsonl.abcdefgh", "images/.a.png.unfinished", "plots/.l1.svg.01234567")
+OTHERS = (".env", ".eslintrc.json", ".rows.jsonl.old", "rows/.gitignore", "images/.DS_Store", "images/.checks/a.png")
+OTHERS += ("notes/.a.png.unfinished", "images/.b.png.unfinished/c.png")
+
+
+def spread(workdir, names):
+    for name in names:
+        (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+        (workdir / name).write_text(name)
+
+
+def test_of_hidden_files_only_those_that_a_run_left_unfinished_are_removed(folder, tmp_path):
+    workdir = tmp_path / "w"
+    spread(workdir, (*UNFINISHED, *OTHERS))
+    (workdir / "rows" / ".link.jsonl.abcdefgh").symlink_to(workdir / ".env")
+    for _ in range(2):
+        run(HELPERS.Painter(), plan(folder), workdir, **GIVEN)
+        hidden = {name for name in HELPERS.files(workdir) if "/." in f"/{name}"}
+        assert hidden == {*OTHERS, "rows/.link.jsonl.abcdefgh"}
+
+
+def test_nothing_is_touched_in_a_directory_that_is_not_the_runs(folder, tmp_path):
+    workdir = tmp_path / "w"
+    spread(workdir, (*UNFINISHED, *OTHERS))
+    (workdir / "config.json").write_text('{"name": "of something else"}')
+    before = HELPERS.files(workdir)
+    with pytest.raises(ValueError, match="holds a run with another .*name"):
+        run(HELPERS.Painter(), plan(folder), workdir, **GIVEN)
+    assert HELPERS.files(workdir) == before
+
+
 def test_verifying_finds_every_difference(folder, tmp_path):
     made, given = plan(folder), dict(provenance=HELPERS.PROVENANCE, batches=99)
     rows = run(HELPERS.Painter(), made, tmp_path, **GIVEN)
@@ -186,6 +221,59 @@ def test_verifying_finds_every_difference(folder, tmp_path):
     problems = verify(HELPERS.Painter(), made, tmp_path, **given).problems
     assert len(problems) == 2
     assert any("is not the picture of its row" in p for p in problems) and any("no such file" in p for p in problems)
+
+
+@pytest.fixture
+def unlike(tmp_path):
+    """Three pictures: one with a mask, one without, and one below SSIM's window of 11 pixels."""
+    folder, rng = tmp_path / "unlike", np.random.default_rng(0)
+    folder.mkdir()
+    for name, side in (("masked", 16), ("plain", 16), ("small", 4), ("mask", 16)):
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), np.uint8)).save(folder / f"{name}.png")
+    lines = [{"file_name": f"{name}.png", "prompt": "x"} for name in ("masked", "plain", "small")]
+    lines[0]["mask"] = "mask.png"
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_inputs_that_cannot_have_a_metric_go_without(unlike, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
+    evaluate = Evaluator({}, ["mse", "ssim", "background_mse"])
+    made = plan(unlike, strengths=[0.5], sizing=Sizing(multiple=4))
+    rows = run(HELPERS.Painter(), made, tmp_path / "w", evaluate=evaluate, **GIVEN)
+    assert {row["image"]: set(row["metrics"]) for row in rows} == {
+        "masked.png": {"mse", "ssim", "background_mse"},
+        "plain.png": {"mse", "ssim"},
+        "small.png": {"mse"},
+    }
+    assert sorted(said) == [
+        "2 of 6 pictures go without a metric: ssim needs pictures of at least 11 pixels a side, not 4; leave it out",
+        "4 of 6 pictures go without a metric: background_mse needs mask; pass what is missing, or leave the metric out",
+    ]
+
+
+def test_a_metric_that_no_input_can_have_ends_the_run_before_it_begins(folder, tmp_path):
+    painter, evaluate = HELPERS.Painter(), Evaluator({}, ["mse", "background_mse"])
+    with pytest.raises(ValueError, match="background_mse needs mask"):
+        run(painter, plan(folder), tmp_path / "w", evaluate=evaluate, **GIVEN)
+    assert not painter.calls and not (tmp_path / "w").exists()
+
+
+def test_the_manifest_has_all_weights(tmp_path):
+    """Those of a single file, and of what stands beside the checkpoint, whatever a LoRA's file is called."""
+    names = ("model.safetensors", "lora.bin", "lora2.safetensors", "clip/model.safetensors")
+    spread(tmp_path, names)
+    sha256 = {name: file_sha256(tmp_path / name) for name in names}
+    loras = [tmp_path / "lora.bin", str(tmp_path / "lora2.safetensors")]
+    manifest = make_manifest(tmp_path / "model.safetensors", loras=loras, clip=tmp_path / "clip", vae="", lpips=())
+    assert manifest["weights"] == {"model.safetensors": sha256["model.safetensors"]}
+    assert manifest["other_weights"] == {
+        "loras": [{"lora.bin": sha256["lora.bin"]}, {"lora2.safetensors": sha256["lora2.safetensors"]}],
+        "clip": [{"model.safetensors": sha256["clip/model.safetensors"]}],
+    }
+    with pytest.raises(CheckpointError, match="does not exist"):
+        make_manifest(tmp_path, vae=tmp_path / "none.safetensors")
 
 
 def test_the_manifest_names_code_devices_and_weights(tmp_path):

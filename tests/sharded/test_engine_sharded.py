@@ -101,12 +101,14 @@ def result(on_eight_devices):
     return on_eight_devices(_SCRIPT)
 
 
+@pytest.mark.usefixtures("alike_rows")
 def test_bits_do_not_depend_on_the_number_of_devices(result):
     hashes = result["hashes"]
     assert len(set(hashes["1"])) == 40
     assert hashes["1"] == hashes["2"] == hashes["8"]
 
 
+@pytest.mark.usefixtures("alike_rows")
 def test_nor_on_which_jobs_are_left_to_do(result):
     assert result["some"] == result["hashes"]["8"][::-3]
 

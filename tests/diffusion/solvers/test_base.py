@@ -135,6 +135,15 @@ def test_states_have_the_mean_and_variance_of_their_level(name, rows):
     assert x.mean() == pytest.approx(alpha * 0.7, abs=0.05 * sigma)
 
 
+@pytest.mark.parametrize("variance_type", ["fixed_small", "fixed_large"])
+@pytest.mark.parametrize("strength", [0.3, 0.8, 1.0])
+def test_ddpm_ends_clean_in_continuous_mode(variance_type, strength):
+    """Its last step is from a training step above 0, at which diffusers' own grids may add noise."""
+    sampler = Scheduler.from_config(SD | {"variance_type": variance_type}, "ddpm")
+    *rows, last = sampler.solver.rows(sampler.solver.continuous_grid(1000 * strength, 20), 0)
+    assert last.timestep > 0 and not last.draws_noise and all(row.draws_noise for row in rows)
+
+
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_stochastic_samplers_converge_to_the_data_distribution(name):
     noise = jax.random.normal(jax.random.key(2), (1, 64, 64, 2))
