@@ -38,16 +38,19 @@ def pictures_at(
 
     Args:
       more_captions: of other training pictures, behind those of the batch.
-      traced_share: of the coloured pictures, which are shown and captioned as line drawings.
+      traced_share: of the coloured pictures, which are shown and captioned as line drawings; not of concepts whose
+        line drawing is held out.
     """
     chosen = emoji.select(split="train", num_concepts=num_concepts or None)
+    kept = {record.concept for record in emoji.records if record.style == LINE_DRAWING and record.split != "train"}
 
     def draw(step: int) -> Drawn:
         rng = np.random.default_rng((seed, step))
         images, captions = [], []
         for index in rng.choice(chosen, batch_size, replace=batch_size > len(chosen)):
             record, (image, colour) = emoji.records[index], augmented(emoji, index, rng, augmentation)
-            if traced_share and rng.random() < traced_share and record.style != LINE_DRAWING:
+            drawn = traced_share and rng.random() < traced_share and record.style != LINE_DRAWING
+            if drawn and record.concept not in kept:
                 record, image, colour = dataclasses.replace(record, style=LINE_DRAWING), traced(image), None
             images.append(image)
             captions.append(caption(record, rng, colour=colour))
@@ -62,9 +65,9 @@ def spread(items: Sequence, count: int) -> np.ndarray:
     return np.asarray(items)[np.linspace(0, len(items) - 1, count).astype(int)]
 
 
-def held_out(emoji: EmojiSet, split: str, count: int) -> np.ndarray:
-    """Indices of ``count`` pictures of a held-out split, spread evenly over it; training styles only."""
-    chosen = np.asarray([i for i in emoji.select(split=split) if emoji.records[i].style in STYLES])
+def held_out(emoji: EmojiSet, split: str, count: int, styles: Sequence[str] = STYLES) -> np.ndarray:
+    """Indices of ``count`` pictures of a held-out split, spread evenly over it; of ``styles`` only."""
+    chosen = np.asarray([i for i in emoji.select(split=split) if emoji.records[i].style in styles])
     return spread(chosen, min(count, len(chosen)))
 
 
@@ -86,13 +89,15 @@ def top1_of_captions(
     split: str,
     pictures: Callable[[np.ndarray], np.ndarray],
     texts: Callable[[list[str]], np.ndarray],
+    styles: Sequence[str] = STYLES,
 ) -> tuple[float, int]:
     """The share of the pictures of a held-out split that get the right one of ``CHOICES`` captions, and their number.
 
     Args:
       pictures: uint8 [n, H, W, 3] to unit features [n, p]; texts: captions to unit features [m, p].
+      styles: of the pictures.
     """
-    index = held_out(emoji, split, CHOICES)
+    index = held_out(emoji, split, CHOICES, styles)
     captions, own = captions_to_choose_from(emoji, index, CHOICES)
     scores = np.asarray(pictures(np.asarray(emoji.images[index]))) @ np.asarray(texts(captions)).T
     return float((scores.argmax(-1) == own).mean()), len(index)

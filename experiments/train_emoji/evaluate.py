@@ -42,6 +42,7 @@ _STEPS = flags.DEFINE_integer("steps", 25, "Sampling steps.")
 _SCALE = flags.DEFINE_float("guidance_scale", 4.0, "Guidance scale.")
 
 PARTS = ("vae", "clip", "colours", "styles", "concepts", "drawings", "strengths", "replaced")
+PICTURES = tuple(style for style in STYLES if style != LINE_DRAWING)
 GRID = tuple(round(0.1 * i, 1) for i in range(1, 11))
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 THINGS = ("apple", "car", "fish", "tulip", "umbrella", "balloon")
@@ -53,6 +54,12 @@ def grey_disc(size: int) -> np.ndarray:
     margin = size // 8
     ImageDraw.Draw(canvas).ellipse((margin, margin, size - margin, size - margin), fill=(128, 128, 128))
     return np.asarray(canvas)
+
+
+def dark_lines(image: np.ndarray) -> np.ndarray:
+    """The lines of a picture with dark outlines, black on white: uint8 [H, W, 3]."""
+    ink = np.clip((110 - np.asarray(image, np.float32).max(-1)) / 60, 0, 1)
+    return np.repeat(np.uint8(255 * (1 - ink))[..., None], 3, axis=-1)
 
 
 class Evaluation:
@@ -104,11 +111,18 @@ class Evaluation:
         return np.uint8(np.rint(np.clip(made / 2 + 0.5, 0, 1) * 255))
 
     def clip(self) -> dict[str, float]:
-        """The right one of 256 captions for pictures of held-out styles, and of held-out concepts."""
+        """The right one of 256 captions for pictures of held-out styles, and of held-out concepts.
+
+        No line drawings of held-out styles: the CLIP that ships saw traced copies of some.
+        """
         result = {}
-        for split in ("unseen_style", "unseen_concept"):
+        for split, styles in (("unseen_style", PICTURES), ("unseen_concept", STYLES)):
             result[f"top1_of_256_{split}"], result[f"pictures_{split}"] = top1_of_captions(
-                self.emoji, split, lambda images: self.features.pictures(images / np.float32(255)), self.features.texts
+                self.emoji,
+                split,
+                lambda images: self.features.pictures(images / np.float32(255)),
+                self.features.texts,
+                styles,
             )
         return result
 
@@ -164,7 +178,7 @@ class Evaluation:
         column = {concept: k for k, concept in enumerate(self.judge.concepts)}
         result = {"judge_top1_of_all_on_real_pictures": self.judge_itself["concept_top1"]}
         for group, names in groups.items():
-            choices = names + others[: 100 - len(names)]
+            choices = names + spread(others, 100 - len(names)).tolist()
             drawn = self.draw([f"{name}, flat style" for name in names], self._blank(len(names)), 1.0, seed=7)
             texts = self.features.texts([f"{name}, flat style" for name in choices])
             scores = {
@@ -180,12 +194,33 @@ class Evaluation:
         return result
 
     def drawings(self) -> dict[str, float]:
-        """Held-out line drawings coloured in at 0.7 and 0.85: filled, in the prompt's colour, on the outline?"""
-        index = self._held_out(drawings=True)
-        images, result, columns = np.asarray(self.emoji.images[index]), {}, []
+        """Line drawings coloured in at 0.7 and 0.85: filled, in the prompt's colour, on the outline?
+
+        By another hand, of what the UNet was shown; and in the lines it learnt, of what it was not.
+        """
+        shown = {self.emoji.records[i].concept for i in self.seen}
+        records = self.emoji.records
+        other_hand = [i for i in self.emoji.select(split="unseen_package") if records[i].concept in shown]
+        other_hand = spread(sorted(other_hand, key=lambda i: records[i].concept_rank), 24)
+        unknown = [i for i in self._held_out(drawings=True, count=None) if records[i].concept not in shown][:12]
+        groups = {"seen": (other_hand, dark_lines), "unseen": (unknown, np.asarray)}
+        result, rows, labels = {}, [], []
+        for group, (index, drawing) in groups.items():
+            images = np.stack([drawing(self.emoji.images[i]) for i in index])
+            figures, columns, prompts = self._coloured_in(index, images)
+            result |= {f"{group}_{name}": value for name, value in figures.items()}
+            rows += list(zip(images, *columns, strict=True))[::2]
+            labels += prompts[::2]
+        title = "Line drawings, coloured in: of what it was shown, and (the last six) of what it was not"
+        self._sheet("card_drawings.png", rows, labels, ["drawing", "0.7", "0.85"], title)
+        return result
+
+    def _coloured_in(self, index, images: np.ndarray) -> tuple[dict[str, float], list[np.ndarray], list[str]]:
+        """Figures, pictures at either strength, and prompts: a colour in turn, the thing, flat style."""
         words = [COLOURS[k % len(COLOURS)] for k in range(len(index))]
         names = [split_colour(clean_name(self.emoji.records[i].name))[1] for i in index]
         prompts = [f"{word} {name}, flat style" for word, name in zip(words, names, strict=True)]
+        result, columns = {}, []
         for strength in (0.7, 0.85):
             drawn = self.draw(prompts, images, strength)
             pictures = np.uint8(drawn * 255)
@@ -195,9 +230,7 @@ class Evaluation:
             result |= {f"filled_{strength:g}": float(np.mean(filled)), f"colour_{strength:g}": float(np.mean(obeyed))}
             result[f"edge_f1_{strength:g}"] = float(np.mean(edges))
             columns.append(pictures)
-        rows = [[image, *drawn] for image, *drawn in zip(images, *columns, strict=True)]
-        self._sheet("card_drawings.png", rows, prompts, ["drawing", "0.7", "0.85"], "Line drawings, coloured in")
-        return result
+        return result, columns, prompts
 
     def strengths(self) -> dict[str, object]:
         """Held-out pictures redrawn in another style: fidelity to them and CLIP cosine to the prompt, by strength."""
@@ -231,8 +264,11 @@ class Evaluation:
         ranks = {f"spearman_{name}": spearman(GRID, values) for name, values in curves.items()}
         return {"strength": list(GRID), **curves, **ranks}, columns
 
-    def _held_out(self, *, drawings: bool, count: int = 12) -> np.ndarray:
-        """Pictures that no stage saw, though it saw their concepts in other styles: of the most familiar concepts."""
+    def _held_out(self, *, drawings: bool, count: int | None = 12) -> np.ndarray:
+        """Pictures that no stage saw of the most familiar concepts that some have seen in other styles.
+
+        CLIP and the VAE are shown all concepts in other styles, the UNet only the more familiar ones.
+        """
         records = self.emoji.records
         index = [i for i in self.emoji.select(split="unseen_style") if (records[i].style == LINE_DRAWING) == drawings]
         return np.asarray(sorted(index, key=lambda i: records[i].concept_rank)[:count])

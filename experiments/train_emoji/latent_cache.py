@@ -13,6 +13,7 @@ from batches import AUGMENTATION, augmented
 from counterparts import NO_RAMP, Counterparts
 from flax import nnx
 
+from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.data.captions import STYLE_RATE, caption
 from img2img_jax.data.emoji import EmojiSet
 from img2img_jax.data.tokenizer import ClipTokenizer
@@ -43,14 +44,12 @@ class LatentCache:
     def __init__(self, folder: Path, emoji: EmojiSet, vae: AutoencoderKL, num_concepts: int, variants: int):
         self.emoji, self.index = emoji, emoji.select(split="train", num_concepts=num_concepts or None)
         # Named after what it was made from: another VAE, set or choice makes another cache.
-        choices = hashlib.sha256(repr(RECOLOURED).encode()).hexdigest()[:6]
-        made_from = f"{weights_digest(vae)}_{len(self.index)}_{variants}_{choices}"
-        path = folder / f"latents_{made_from}.npz"
+        pictures = hashlib.sha256(repr(RECOLOURED).encode() + np.asarray(emoji.images[self.index]).tobytes())
+        path = folder / f"latents_{weights_digest(vae)}_{pictures.hexdigest()[:12]}_{variants}.npz"
         if not path.exists():
             latents, colours = self._encode(vae, variants)
-            partial = path.with_name("partial_" + path.name)
-            np.savez(partial, latents=latents, colours=colours)
-            partial.replace(path)
+            with replacing(path) as file:
+                np.savez(file, latents=latents, colours=colours)
         with np.load(path) as stored:
             self.latents, self.colours = stored["latents"], stored["colours"]
 

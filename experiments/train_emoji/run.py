@@ -6,7 +6,6 @@ Stages: clip, vae, unet, lcm, judge.
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -29,6 +28,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 def main(_: list[str]) -> None:
     from batches import load_emoji
+    from run_config import keep_run_config
 
     from img2img_jax.data.tokenizer import ClipTokenizer
 
@@ -39,24 +39,20 @@ def main(_: list[str]) -> None:
     if _INIT_TEACHER.value and not (config.stage == "lcm" and _INIT.value):
         raise app.UsageError("--init_teacher is for the lcm stage and needs --init, the model distilled from it")
     workdir.mkdir(parents=True, exist_ok=True)
-    init = Path(_INIT.value) if _INIT.value else None
-    _keep_config(config, init, workdir / "config.json")
+    given = {"init": _INIT.value, "init_teacher": _INIT_TEACHER.value, "model_folder": _MODEL.value}
+    begun = {name: Path(folder).absolute() if folder else None for name, folder in given.items()}
+    try:
+        keep_run_config(workdir, config, begun)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
     emoji = load_emoji(_DATA.value, config.resolution)
     tokenizer = ClipTokenizer.load(Path(__file__).with_name("tokenizer"))
-    extra = {"init": init} if config.stage in ("clip", "vae", "unet", "lcm") else {}
+    extra = {"init": begun["init"]} if config.stage in ("clip", "vae", "unet", "lcm") else {}
     if config.stage in ("unet", "lcm"):
-        extra["model"] = Path(_MODEL.value)
-    if _INIT_TEACHER.value:
-        extra["init_teacher"] = Path(_INIT_TEACHER.value)
+        extra["model"] = begun["model_folder"]
+    if begun["init_teacher"]:
+        extra["init_teacher"] = begun["init_teacher"]
     importlib.import_module(f"{config.stage}_stage").train(config, emoji, tokenizer, workdir, **extra)
-
-
-def _keep_config(config, init: Path | None, path: Path) -> None:
-    """Writes the configuration and what the run began with; a run resumes only with the network it began with."""
-    kept = json.loads(config.to_json_best_effort()) | {"init": str(init.absolute()) if init else None}
-    if path.exists() and (found := json.loads(path.read_text())["model"]) != kept["model"]:
-        raise app.UsageError(f"{path} holds another network: {found}; choose another --workdir")
-    path.write_text(json.dumps(kept, indent=2))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sheet import save_sheet
 
 from img2img_jax import programs
 from img2img_jax.data.captions import canonical
+from img2img_jax.data.emoji import STYLES
 from img2img_jax.data.tokenizer import ClipTokenizer
 from img2img_jax.diffusion.scheduler import Scheduler
 from img2img_jax.models import AutoencoderKL, CLIPTextModel
@@ -27,7 +28,8 @@ SHOWN = 32
 class UNetEvaluation:
     """The caption gap, the loss on held-out pictures, and a grid drawn from the prompts of the configuration.
 
-    Measured on ``SHOWN`` pictures each of the training set, of held-out styles and of held-out concepts.
+    Measured on ``SHOWN`` pictures each of the training set, of held-out styles of the concepts in it, and of held-out
+    concepts. Of fewer, each counts several times, with noise of its own; where there are none, nothing is said.
     """
 
     def __init__(
@@ -44,9 +46,15 @@ class UNetEvaluation:
         self.graphdef, self.preview, self.workdir = graphdef, preview, workdir
         self.table, self.prediction_type = NoiseTable.of(scheduler.schedule), scheduler.prediction_type
         text, emoji, self.sets = nnx.split(encoder), cache.emoji, {}
+        shown = {emoji.records[i].concept for i in cache.index}
         for split in ("train", "unseen_style", "unseen_concept"):
             index = cache.index if split == "train" else emoji.select(split=split)
-            index = spread(index, SHOWN)
+            if split == "unseen_style":
+                index = [i for i in index if emoji.records[i].concept in shown]
+            index = [i for i in index if emoji.records[i].style in STYLES]
+            if not index:
+                continue
+            index = spread(index, SHOWN) if len(index) >= SHOWN else np.resize(index, SHOWN)
             ids = np.asarray(tokenizer([canonical(emoji.records[i]) for i in index]))
             self.sets[split] = encode_pictures(vae, emoji.images[index]), programs.read_prompts(*text, ids)[0]
         self.measure = jax.jit(self._measure)

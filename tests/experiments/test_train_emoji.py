@@ -138,6 +138,45 @@ def test_traced_pictures_are_captioned_as_line_drawings(emoji, stages):
     )
 
 
+def test_drawings_that_are_held_out_are_not_traced_from_other_pictures(emoji, stages):
+    """Else a CLIP that learns from traced copies is tested on what it was shown."""
+    held = {"0", "1"}
+    records = tuple(
+        dataclasses.replace(r, split="unseen_style") if r.concept in held and r.style == LINE_DRAWING else r
+        for r in emoji.records
+    )
+    drawn = stages("batches").pictures_at(
+        dataclasses.replace(emoji, records=records), batch_size=256, traced_share=1.0
+    )(0)[1]
+    lines = {caption.split(",")[0] for caption in drawn if caption.endswith(LINE_DRAWING)}
+    assert lines and not lines & {"thing 0", "thing 1"}
+    assert {caption.split(",")[0] for caption in drawn} >= {"thing 0", "thing 1"}
+
+
+def test_a_run_resumes_with_what_it_began_with_alone(tmp_path, stages):
+    keep, config = stages("run_config").keep_run_config, tiny_config("vae")
+    keep(tmp_path, config, {"init": None})
+    keep(tmp_path, config, {"init": Path("/a")})
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    with pytest.raises(ValueError, match="another init: /a"):
+        keep(tmp_path, config, {"init": None})
+    with config.unlocked():
+        config.model.norm_num_groups = 16
+    with pytest.raises(ValueError, match="another model"):
+        keep(tmp_path, config, {"init": Path("/a")})
+    assert json.loads((tmp_path / "config.json").read_text())["init"] == "/a"
+
+
+def test_latents_are_those_of_the_pictures_at_hand(tmp_path, emoji, stages, monkeypatch):
+    module = stages("latent_cache")
+    monkeypatch.setattr(module, "encode_pictures", lambda _, pictures: pictures[:, :1, :1])
+    tiny = AutoencoderKL(AutoencoderKLConfig(block_out_channels=(32,), layers_per_block=1), rngs=nnx.Rngs(0))
+    dark = dataclasses.replace(emoji, images=emoji.images // 2)
+    latents = [module.LatentCache(tmp_path, pictures, tiny, 0, 1).latents for pictures in (emoji, dark, emoji)]
+    assert [int(found.max()) for found in latents] == [255, 127, 255]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_picture_is_asked_for_from_its_counterparts_alone(emoji, stages):
     """The same thing in another style; from nearly all noise levels only where the lines are the same."""
     counterparts = stages("counterparts")
