@@ -9,7 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from img2img_jax.checkpoints.atomic import replacing
 from img2img_jax.inputs import Input
 from img2img_jax.reports.contact_sheet import contact_sheet, shrink
 from img2img_jax.sweep import Result
@@ -106,6 +105,8 @@ class Sheet:
 
         Each file appears whole or not at all.
         """
+        from img2img_jax.checkpoints.atomic import replacing  # its package brings JAX, which --help does without
+
         # Results arrive in the order of size and strength; people expect that of the inputs.
         keys = sorted(self.rows, key=lambda key: (self.images.index(key[0]), key[1]))
         pages = [keys[i : i + ROWS_PER_SHEET] for i in range(0, len(keys), ROWS_PER_SHEET)]
