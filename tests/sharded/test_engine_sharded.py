@@ -101,7 +101,6 @@ def result(on_eight_devices):
     return on_eight_devices(_SCRIPT)
 
 
-@pytest.mark.usefixtures("alike_rows")
 def test_bits_do_not_depend_on_the_number_of_devices(result):
     hashes = result["hashes"]
     assert len(set(hashes["1"])) == 40
